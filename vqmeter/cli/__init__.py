@@ -1,0 +1,123 @@
+"""The command line: a group whose commands are imported when they are called, and one way out for every error.
+
+Stdout carries data only; progress, warnings and errors go to stderr, one line each. Neither torch nor numba is
+imported here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import signal
+import sys
+from typing import Any, NoReturn
+
+import click
+
+from vqmeter import __version__
+from vqmeter.errors import DeviceError, UsageError, VqmeterError
+
+#: Command -> what it does, in the order of the help. The module is vqmeter.cli.NAME, its object `command`.
+COMMANDS = {
+    "fr": "full-reference scores of distorted files against a reference",
+    "probe": "what the decoder sees in a file",
+    "models": "every metric and model: unit, range, direction, definition, source",
+    "schema": "the JSON Schema of the output",
+}
+
+_BUG = "this is a bug in vqmeter; run again with --debug and report what it prints"
+
+
+class Commands(click.Group):
+    """A group that knows its commands by name and imports one when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"vqmeter.cli.{name}").command
+        return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            from difflib import get_close_matches
+
+            near = get_close_matches(args[0], COMMANDS, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(COMMANDS)}"
+            raise UsageError(f"no command '{args[0]}'; {hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, message="vqmeter %(version)s")
+def command() -> None:
+    """How good does this video look? Scores with a reference (fr) or without one (nr).
+
+    'vqmeter COMMAND --help' tells of each command; 'man vqmeter' of all.
+    """
+
+
+def main(args: list[str] | None = None) -> NoReturn:
+    """Run the command line and leave with its exit code."""
+    arguments = sys.argv[1:] if args is None else args
+    debug = "--debug" in arguments
+    with contextlib.suppress(ValueError):  # not in the main thread
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        code = command.main(arguments, prog_name="vqmeter", standalone_mode=False) or 0
+        sys.stdout.flush()
+    except BaseException as error:
+        if debug and not isinstance(error, (SystemExit, click.exceptions.Exit)):
+            raise
+        code = _exit_code(error)
+    if not isinstance(code, int):
+        code = 0
+    _leave(code)
+
+
+def _leave(code: int) -> NoReturn:
+    """Go, even where a worker still waits for a frame or the reader of stdout is gone."""
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.flush()
+    if code in (130, 141, 143):
+        os._exit(code)
+    sys.exit(code)
+
+
+def _exit_code(error: BaseException) -> int:
+    """Say in one line what went wrong; the exit code for it."""
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else 1
+    if isinstance(error, click.exceptions.Exit):
+        return error.exit_code
+    if isinstance(error, (KeyboardInterrupt, click.exceptions.Abort)):
+        return 130
+    if isinstance(error, BrokenPipeError):
+        return 141
+    if isinstance(error, click.ClickException):
+        error = UsageError(_one_line(error.format_message()))
+    if isinstance(error, MemoryError):
+        error = DeviceError("out of memory; use fewer --threads or a smaller --batch")
+    if not isinstance(error, VqmeterError):
+        error = VqmeterError(f"{type(error).__name__}: {error}; {_BUG}")
+    complain(str(error))
+    return error.exit_code
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split()).rstrip(".")
+
+
+def complain(message: str) -> None:
+    """One line on stderr."""
+    with contextlib.suppress(OSError, ValueError):
+        click.echo(f"vqmeter: {_one_line(message)}", err=True)

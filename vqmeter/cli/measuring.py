@@ -1,0 +1,151 @@
+"""What fr and nr do with their options: check them, measure, write, and find the exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from vqmeter import writers
+from vqmeter.cli import complain
+from vqmeter.errors import LimitError, OutputError, UsageError, VqmeterError
+from vqmeter.metric import choose
+from vqmeter.report import STATISTICS, Report, Result, gravest
+from vqmeter.session import Progress, measure
+
+_OUTPUT = ("outputs", "form", "score", "fail_under", "fail_over")
+_TALK = ("quiet", "verbose", "no_progress", "debug")
+
+
+def run(distorted: list[str], reference: str | None, options: dict[str, Any]) -> int:
+    """Measure as the options say and write every output; the exit code."""
+    output = {key: options.pop(key) for key in _OUTPUT}
+    talk = {key: options.pop(key) for key in _TALK}
+    _listen(talk)
+    _check(output, options)
+    with _progress(talk) as progress:
+        report = measure(distorted, reference=reference, progress=progress, argv=sys.argv, **options)
+    for result in report.results:
+        _tell(result, talk)
+    codes = [report.exit_code, *_limits(report, output)]
+    codes.append(_write(report, output))
+    return gravest(codes)
+
+
+def _listen(talk: dict[str, Any]) -> None:
+    """Send the library's log to stderr, one line each."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("vqmeter: %(message)s"))
+    logger = logging.getLogger("vqmeter")
+    logger.addHandler(handler)
+    logger.setLevel(logging.ERROR if talk["quiet"] else logging.DEBUG if talk["verbose"] else logging.INFO)
+    logger.propagate = False
+
+
+def _check(output: dict[str, Any], options: dict[str, Any]) -> None:
+    """Fail now, not after an hour: places that cannot be written, scores nobody will give."""
+    for path in output["outputs"]:
+        if path != "-":
+            writers.form_of(path)
+            writers.check_writable(path)
+    chosen = [c for family, key in (("fr", "metrics"), ("nr", "models")) if options.get(key)
+              for c in choose(family, options[key])]  # fmt: skip
+    names = {c.rename(score) for c in chosen for score in c.metric.scales()}
+    keys = [output["score"]] if output["score"] else []
+    for key in [*keys, *(key for key, _ in (*output["fail_under"], *output["fail_over"]))]:
+        name, _, stat = key.partition(".")
+        if name not in names:
+            raise UsageError(f"no score '{name}' will be measured; there will be {', '.join(sorted(names))}")
+        if stat and stat not in (*STATISTICS, "raw", "mos"):
+            raise UsageError(f"no statistic '{stat}'; there are {', '.join(STATISTICS)}")
+
+
+@contextlib.contextmanager
+def _progress(talk: dict[str, Any]) -> Iterator[Progress | None]:
+    if talk["quiet"] or talk["no_progress"] or not sys.stderr.isatty():
+        yield None
+        return
+    from tqdm import tqdm
+
+    with tqdm(unit=" frames", leave=False, dynamic_ncols=True) as bar:
+
+        def update(done: int, total: int | None) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield update
+
+
+def _tell(result: Result, talk: dict[str, Any]) -> None:
+    """Warnings and the error of one result, on stderr."""
+    if not talk["quiet"]:
+        for role, info in result.inputs.items():
+            notes = info.get("notes", [])
+            for note in notes:
+                complain(f"{info['path']}: {note}")
+            if talk["verbose"]:
+                complain(f"{role} {info}")
+        for warning in result.validity.get("warnings", []):
+            complain(f"{result.name}: {warning}")
+        if talk["verbose"]:
+            complain(f"{result.name}: {result.timing}")
+    if result.error is not None:
+        kept = f" ({len(result.columns['n'])} frames were scored)" if result.truncated else ""
+        complain(f"{result.error}{kept}")
+
+
+def _limits(report: Report, output: dict[str, Any]) -> Iterator[int]:
+    """Hold every result against the limits; say which it crossed."""
+    for result in report.results:
+        for key, limit in output["fail_under"]:
+            value = _statistic(result, key, limit)
+            if value is not None and not value >= limit:
+                complain(f"{result.name}: {key} is {value:.6g}, under {limit:g}")
+                yield LimitError.exit_code
+        for key, limit in output["fail_over"]:
+            value = _statistic(result, key, float("inf"))
+            if value is not None and not value <= limit:
+                complain(f"{result.name}: {key} is {value:.6g}, over {limit:g}")
+                yield LimitError.exit_code
+
+
+def _statistic(result: Result, key: str, infinite: float | None = None) -> float | None:
+    """The number asked for; None where a failed result has none (its own code is graver)."""
+    try:
+        return result.statistic(key, infinite)
+    except UsageError:
+        if result.error is not None:
+            return None
+        raise
+
+
+def _write(report: Report, output: dict[str, Any]) -> int:
+    code = 0
+    form = output["form"]
+    for path in output["outputs"]:
+        try:
+            if path == "-":
+                writers.write_text(writers.writer(form or "json")(report), sys.stdout)
+            else:
+                writers.write(report, path)
+        except OutputError as error:
+            complain(str(error))
+            code = error.exit_code
+    if output["score"]:
+        for result in report.results:
+            value = _statistic(result, output["score"])
+            click.echo("nan" if value is None else _number(value))
+    elif "-" not in output["outputs"] and (form or not output["outputs"]):
+        writers.write_text(writers.writer(form or "table")(report), sys.stdout)
+    return code
+
+
+def _number(value: float) -> str:
+    return repr(round(value, 6))
+
+
+__all__ = ["VqmeterError", "run"]

@@ -1,0 +1,1 @@
+"""One file a metric; `vqmeter.metric.NAMES` is the table."""

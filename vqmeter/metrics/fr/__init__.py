@@ -1,0 +1,1 @@
+"""Full-reference metrics: a distorted frame against its reference."""

@@ -1,0 +1,1 @@
+"""No-reference models: a video by itself."""

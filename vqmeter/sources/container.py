@@ -1,0 +1,237 @@
+"""Everything FFmpeg reads, through PyAV: AVI, MP4, MKV, WebM, MOV, bare streams, pictures, numbered sequences.
+
+Planes are views on the decoder's own memory. Layouts this program does not read as they lie (palettes, packed 10 bit)
+go through libswscale to the nearest planar one, and the notes say so. Media are untrusted: FFmpeg may open files and
+pipes only, and playlists, which open other files, are refused unless their format is asked for by name.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any, BinaryIO
+
+import av
+import numpy as np
+
+from vqmeter.errors import DecodeError, MissingInputError, UsageError, VqmeterError
+from vqmeter.frames import Frame, PixelFormat, Plane, VideoInfo
+from vqmeter.sources import InputOptions, is_sequence, name_of
+
+_PLAYLISTS = {"hls", "applehttp", "dash", "webm_dash_manifest", "concat", "concatf", "imf", "sdp", "rtsp", "tedcaptions"}
+_RANGES = {1: "limited", 2: "full"}
+_MATRICES = {0: "rgb", 1: "bt709", 4: "fcc", 5: "bt601", 6: "bt601", 7: "smpte240m", 8: "ycgco", 9: "bt2020", 10: "bt2020c"}
+_PRIMARIES = {1: "bt709", 4: "bt470m", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 8: "film", 9: "bt2020", 11: "p3-dci", 12: "p3"}
+_TRANSFERS = {1: "bt709", 4: "gamma22", 5: "gamma28", 6: "smpte170m", 7: "smpte240m", 8: "linear", 13: "srgb", 14: "bt2020-10",
+              15: "bt2020-12", 16: "pq", 18: "hlg"}  # fmt: skip
+_FIELD_ORDERS = {1: "progressive", 2: "tt", 3: "bb", 4: "tb", 5: "bt"}
+
+
+class ContainerSource:
+    """A video FFmpeg decodes. The first frame is decoded on opening, so `info` says what the decoder sees."""
+
+    count: int | None = None
+
+    def __init__(self, path: str, stream: BinaryIO | None, options: InputOptions) -> None:
+        self._name = name_of(path)
+        self._options = options
+        self._notes: list[str] = []
+        self._container = self._open(path, stream)
+        try:
+            self._stream = self._video_stream()
+            self._sizes: dict[int | None, int] = {}
+            self._packets = 0
+            self._decoded = self._decode()
+            try:
+                self._first = next(self._decoded)
+            except StopIteration:
+                raise DecodeError(f"{self._name}: no frame could be decoded; the file is empty or cut short") from None
+            self._pix_fmt, self._swscale = self._layout(self._first.format)
+            self.info = self._describe(path)
+        except BaseException:
+            self._container.close()
+            raise
+
+    def _open(self, path: str, stream: BinaryIO | None) -> Any:
+        options = {"protocol_whitelist": "file,pipe,fd"}
+        if self._options.format is None:
+            options["format_whitelist"] = ",".join(sorted(av.formats_available - _PLAYLISTS))
+        file: Any = stream if stream is not None else "file:" + path
+        if is_sequence(path) and not os.path.exists(path):
+            options["start_number"] = str(_first_number(path))
+        elif stream is None:
+            options["pattern_type"] = "none"
+        try:
+            return av.open(file, format=self._options.format, options=options)
+        except av.error.FFmpegError as error:
+            raise DecodeError(f"{self._name}: not a video FFmpeg can read ({_reason(error)}){self._raw_hint(path)}") from None
+        except ValueError as error:
+            raise UsageError(f"unknown --input-format '{self._options.format}'; {error}") from None
+
+    def _raw_hint(self, path: str) -> str:
+        return "; headless raw video wants --input-format rawvideo -s WIDTHxHEIGHT" if self._options.size else ""
+
+    def _video_stream(self) -> Any:
+        streams = list(self._container.streams.video)
+        moving = [s for s in streams if not s.disposition & av.stream.Disposition.attached_pic] or streams
+        if not moving:
+            kinds = sorted({s.type for s in self._container.streams if s.type}) or ["unknown"]
+            raise DecodeError(f"{self._name}: no video stream in it ({', '.join(kinds)} only)")
+        stream = max(moving, key=lambda s: (bool(s.disposition & av.stream.Disposition.default), s.width * s.height))
+        if len(moving) > 1:
+            self._notes.append(f"{len(moving)} video streams, stream {stream.index} is measured")
+        if stream.codec_context is None:
+            raise DecodeError(f"{self._name}: no decoder for its video stream")
+        stream.thread_type = "AUTO"
+        stream.codec_context.thread_count = self._options.threads
+        stream.codec_context.options = {"max_pixels": str(self._options.max_pixels)}
+        return stream
+
+    def _layout(self, fmt: Any) -> tuple[PixelFormat, str | None]:
+        """The format frames are given in, and the name to convert to where FFmpeg's own cannot be read as it lies."""
+        try:
+            return PixelFormat.parse(fmt.name), None
+        except KeyError:
+            deep = max(c.bits for c in fmt.components) > 8
+            if fmt.is_rgb or fmt.has_palette:
+                target = "gbrp16le" if deep else "gbrp"
+            elif len(fmt.components) == 1:
+                target = "gray16le" if deep else "gray"
+            else:
+                target = "yuv444p16le" if deep else "yuv444p"
+            self._notes.append(f"{fmt.name} is read as {target}")
+            return PixelFormat.parse(target), target
+
+    def _describe(self, path: str) -> VideoInfo:
+        stream, frame, container = self._stream, self._first, self._container
+        context = stream.codec_context
+        fmt = self._pix_fmt
+        size = container.size if container.size and container.size > 0 else None
+        duration = _seconds(stream.duration, stream.time_base) or (container.duration or 0) / 1e6 or None
+        rate = stream.average_rate or stream.guessed_rate or None
+        if fmt.alpha:
+            self._notes.append("alpha is not looked at")
+        stated = _RANGES.get(int(frame.color_range or 0))
+        return VideoInfo(
+            path, frame.width, frame.height, fmt, Fraction(rate) if rate else None,
+            frames=stream.frames or None, duration=duration, container=container.format.name, codec=context.codec.name,
+            range=self._options.range or stated or ("full" if fmt.full_range else None),
+            matrix=self._options.matrix or ("rgb" if fmt.family == "rgb" else _MATRICES.get(int(frame.colorspace or 2))),
+            primaries=_PRIMARIES.get(int(frame.color_primaries or 2)), transfer=_TRANSFERS.get(int(frame.color_trc or 2)),
+            rotation=int(frame.rotation or 0) % 360, field_order=_field_order(context, frame),
+            sample_aspect_ratio=stream.sample_aspect_ratio or None,
+            bitrate=context.bit_rate or container.bit_rate or None, size=size, stream=stream.index,
+            notes=tuple(self._notes),
+        )  # fmt: skip
+
+    def frames(self, start: float = 0.0) -> Iterator[Frame]:
+        origin = self._first.time or 0.0
+        pictures = self._from_start() if start <= 0 or not self._seek(origin + start) else self._decode()
+        rate = self.info.rate or Fraction(25)
+        index = 0
+        for number, picture in enumerate(pictures):
+            time = number / float(rate) if picture.time is None else picture.time - origin
+            if time < start - 0.5 / float(rate) - 1e-9:
+                continue
+            yield self._frame(picture, index, time)
+            index += 1
+
+    def _from_start(self) -> Iterator[Any]:
+        yield self._first
+        self._first = None
+        yield from self._decoded
+
+    def _seek(self, time: float) -> bool:
+        """Go to the key frame before `time`, where the container can; decoding then starts anew."""
+        if self._stream.duration is None and self._container.duration is None:
+            return False
+        try:
+            self._container.seek(int(time / self._stream.time_base), stream=self._stream)
+        except av.error.FFmpegError:
+            return False
+        self._stream.codec_context.flush_buffers()
+        self._packets = -1  # no longer counts from the first
+        return True
+
+    def _decode(self) -> Iterator[Any]:
+        number = 0
+        try:
+            for packet in self._container.demux(self._stream):
+                if packet.size:
+                    self._sizes[packet.pts] = packet.size
+                    self._packets += self._packets >= 0
+                for picture in packet.decode():
+                    yield picture
+                    number += 1
+        except av.error.FFmpegError as error:
+            raise DecodeError(f"{self._name}: damaged after frame {number} ({_reason(error)})") from None
+        self._check_end()
+
+    def _check_end(self) -> None:
+        """A container that promised more pictures than it held was cut short."""
+        promised = self._stream.frames
+        if 0 <= self._packets < promised and "mp4" in self._container.format.name:
+            raise DecodeError(f"{self._name}: cut short: {self._packets} of {promised} frames are there")
+
+    def _frame(self, picture: Any, index: int, time: float) -> Frame:
+        if (picture.width, picture.height) != (self.info.width, self.info.height):
+            raise DecodeError(f"{self._name}: the picture changes from {self.info.width}x{self.info.height} to "
+                              f"{picture.width}x{picture.height} at frame {index}; cut the stream there")  # fmt: skip
+        if self._swscale is None and picture.format.name != self._pix_fmt.name:
+            raise DecodeError(f"{self._name}: the pixel format changes from {self._pix_fmt.name} to {picture.format.name} "
+                              f"at frame {index}; cut the stream there")  # fmt: skip
+        if self._swscale is not None:
+            picture = picture.reformat(format=self._swscale)
+        planes = self._planes(picture)
+        kind = av.video.frame.PictureType(picture.pict_type).name
+        size = self._sizes.pop(picture.pts, None) if picture.pts is not None else None
+        return Frame(self.info, index, lambda: planes, picture.pts, time, None if kind == "NONE" else kind, size,
+                     bool(picture.is_corrupt))  # fmt: skip
+
+    def _planes(self, picture: Any) -> tuple[Plane, ...]:
+        fmt = self._pix_fmt
+        memory = []
+        for plane in picture.planes[: len(fmt.memory_planes)]:
+            samples = np.frombuffer(plane, fmt.memory_dtype)
+            pitch = abs(plane.line_size) // fmt.bytes_per_sample
+            memory.append(samples[: samples.size // pitch * pitch].reshape(-1, pitch))
+        return fmt.planes(memory, picture.width, picture.height)
+
+    def close(self) -> None:
+        self._decoded.close()
+        self._container.close()
+
+
+def _first_number(pattern: str) -> int:
+    """The lowest number of a sequence on disk.
+
+    Raises
+        MissingInputError: no file fits the pattern.
+    """
+    folder, name = os.path.split(pattern)
+    before, spec, after = re.split(r"(%0?\d*d)", name, maxsplit=1)
+    shape = re.compile(re.escape(before) + r"(\d+)" + re.escape(after))
+    found = (shape.fullmatch(os.path.basename(p)) for p in glob.glob(os.path.join(glob.escape(folder), "*")))
+    numbers = [int(m[1]) for m in found if m and spec % int(m[1]) == m[1]]
+    if not numbers:
+        raise MissingInputError(f"{pattern}: no file fits this pattern")
+    return min(numbers)
+
+
+def _seconds(ticks: int | None, time_base: Fraction | None) -> float | None:
+    return None if ticks is None or time_base is None else float(ticks * time_base)
+
+
+def _field_order(context: Any, frame: Any) -> str | None:
+    order = _FIELD_ORDERS.get(int(getattr(context, "field_order", 0) or 0))
+    return order or ("interlaced" if frame.interlaced_frame else None)
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, VqmeterError):
+        return str(error)
+    text = getattr(error, "strerror", None) or str(error)
+    return text[:1].lower() + text[1:] if text else type(error).__name__
