@@ -7,33 +7,32 @@ does not grow with length.
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import islice
 from typing import Any
 
 from vqmeter.clips import Assembler
+from vqmeter.devices import resolve_device
 from vqmeter.environment import environment, peak_rss_mib, redact
-from vqmeter.errors import DecodeError, DeviceError, UsageError, VqmeterError
-from vqmeter.frames import Frame
-from vqmeter.metric import Chosen, Context, Sample, Score, Stream, choose
+from vqmeter.errors import UsageError, VqmeterError
+from vqmeter.metric import Chosen, Context, Stream, choose
 from vqmeter.report import Report, Result, Series
+from vqmeter.runs import Prepared, Run, finish, prepare, take, wanted
 from vqmeter.sources import MAX_PIXELS, InputOptions, Source, open_video
+from vqmeter.sources.geometry import parse_rate, parse_size
 from vqmeter.sources.pair import (
-    Group,
     Lane,
     Selection,
-    at_depth,
     check_lengths,
     check_selection,
     common_format,
     fit,
-    identical,
     walk,
 )
 
@@ -56,7 +55,7 @@ class Settings:
     threads: int = 0
     batch: int | None = None
     seed: int = 0
-    psnr_cap: float | None | str = "auto"
+    psnr_cap: float | str | None = "auto"
 
     def to_json(self, pix_fmt: str) -> dict[str, Any]:
         s = self.selection
@@ -98,7 +97,7 @@ def measure(
     threads: int = 0,
     batch: int | None = None,
     seed: int = 0,
-    psnr_cap: float | None | str = "auto",
+    psnr_cap: float | str | None = "auto",
     max_pixels: int = MAX_PIXELS,
     progress: Progress | None = None,
     argv: Sequence[str] | None = None,
@@ -133,83 +132,6 @@ def measure(
     return Session(ref, paths, settings, progress).run(list(argv) if argv is not None else [])
 
 
-def parse_size(size: tuple[int, int] | str | None) -> tuple[int, int] | None:
-    """(width, height) of "1920x1080".
-
-    Raises
-        UsageError: not two positive whole numbers.
-    """
-    if size is None:
-        return None
-    parts = size.lower().split("x") if isinstance(size, str) else [str(n) for n in size]
-    if len(parts) != 2 or not all(p.isascii() and p.isdigit() and int(p) > 0 for p in parts):
-        raise UsageError(f"a size is WIDTHxHEIGHT, as 1920x1080, not '{size}'")
-    return int(parts[0]), int(parts[1])
-
-
-def parse_rate(rate: Fraction | float | str | None) -> Fraction | None:
-    """Frames a second of "25", "29.97" or "30000/1001".
-
-    Raises
-        UsageError: not a positive number.
-    """
-    if rate is None:
-        return None
-    try:
-        value = Fraction(rate)
-        if 0 < value <= 1_000_000:
-            return value.limit_denominator(1_000_000)
-    except (ValueError, ZeroDivisionError, TypeError):
-        pass
-    raise UsageError(f"a rate is frames a second, as 25 or 30000/1001, not '{rate}'")
-
-
-def resolve_device(wanted: str, prefers_cuda: bool) -> str:
-    """`cpu` or `cuda:N`. torch is imported only when a GPU is asked for or some metric is better off with one.
-
-    Raises
-        DeviceError: CUDA was asked for and is not usable.
-    """
-    if wanted == "cpu" or (wanted == "auto" and not prefers_cuda):
-        return "cpu"
-    import torch
-
-    usable = torch.cuda.is_available()
-    if wanted == "auto":
-        return "cuda:0" if usable else "cpu"
-    kind, _, number = wanted.partition(":")
-    if kind != "cuda" or not (number or "0").isdigit():
-        raise UsageError(f"unknown device '{wanted}'; there are auto, cpu, cuda and cuda:N")
-    if not usable:
-        raise DeviceError("no usable CUDA GPU here; use --device cpu")
-    if int(number or 0) >= torch.cuda.device_count():
-        raise DeviceError(f"no GPU {number} here; there are {torch.cuda.device_count()}")
-    return f"cuda:{number or 0}"
-
-
-@dataclass
-class Run:
-    """One distorted file on its way through the session."""
-
-    lane: Lane
-    result: Result
-    depth: int
-    chosen: list[Chosen]
-    assemblers: list[Assembler]
-
-    def alive(self) -> bool:
-        return not self.lane.ended
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """What a worker made of one frame of one run."""
-
-    frame: Frame
-    items: list[Any]
-    identical: bool
-
-
 class Session:
     """Opens the inputs, drives every meter over them, and fills a report."""
 
@@ -229,28 +151,39 @@ class Session:
             raise UsageError("no metric and no model named")
         self._devices = [resolve_device(settings.device, c.metric.prefers_cuda) for c in self._chosen]
         self._chunk = 1
+        self._closing = ExitStack()
 
     def run(self, argv: list[str]) -> Report:
         """Measure everything; errors of single files stay in their results."""
         started = time.perf_counter()
         ref, dists = self._paths
-        report = Report("nr" if ref is None else "fr", redact(argv), environment(self.threads))
-        opened = [(path, _try_open(path, self.settings.dist_input)) for path in dists]
-        reference = None if ref is None else _try_open(ref, self.settings.ref_input)
-        try:
-            runs = [self._begin(report, path, reference, source) for path, source in opened]
-            live = [run for run in runs if run is not None]
-            if live:
-                ref_lane = None if reference is None else Lane.start(_opened(reference), self.settings.selection)
-                self._drive(ref_lane, live)
-        finally:
-            for source in [reference, *(s for _, s in opened)]:
-                if source is not None and not isinstance(source, VqmeterError):
-                    source.close()
+        report = Report("nr" if ref is None else "fr", redact(argv), {})
+        with self._closing:
+            opened = [(path, self._try_open(path, self.settings.dist_input)) for path in dists]
+            reference = None if ref is None else self._try_open(ref, self.settings.ref_input)
+            runs = [run for path, source in opened if (run := self._begin(report, path, reference, source))]
+            if runs:
+                self._drive(None if reference is None else self._start(_opened(reference)), runs)
         seconds = time.perf_counter() - started
+        report.environment = environment(self.threads)
         for result in report.results:
             result.timing = _timing(seconds, len(result.columns["n"]))
         return report
+
+    def _try_open(self, path: str, options: InputOptions) -> Source | VqmeterError:
+        try:
+            source = open_video(path, options)
+        except UsageError:
+            raise
+        except VqmeterError as error:
+            return error
+        self._closing.callback(source.close)
+        return source
+
+    def _start(self, source: Source) -> Lane:
+        lane = Lane.start(source, self.settings.selection)
+        self._closing.callback(lane.close)
+        return lane
 
     def _begin(self, report: Report, path: str, ref: Source | VqmeterError | None,
                dist: Source | VqmeterError) -> Run | None:  # fmt: skip
@@ -286,7 +219,7 @@ class Session:
         assemblers = [self._open_meter(c, d, stream, result) for c, d in zip(self._chosen, self._devices, strict=True)]
         size = compare.frame_bytes(dist.info.width, dist.info.height)
         self._chunk = max(1, min(64, _CHUNK_BYTES // max(1, size)))
-        return Run(Lane.start(dist, selection), result, compare.bit_depth, self._chosen, assemblers)
+        return Run(self._start(dist), result, compare.bit_depth, self._chosen, assemblers)
 
     def _open_meter(self, chosen: Chosen, device: str, stream: Stream, result: Result) -> Assembler:
         s = self.settings
@@ -314,25 +247,20 @@ class Session:
         groups = walk(ref, lanes, self.settings.selection)
         pending: deque[Future[list[list[Prepared | VqmeterError | None]]]] = deque()
         done = 0
-        try:
-            with ThreadPoolExecutor(self.threads, "vqmeter-prepare") as pool:
-                try:
-                    while chunk := list(islice(groups, self._chunk)):
-                        wanted = [[_wanted(run, group) for run in runs] for group in chunk]
-                        pending.append(pool.submit(_prepare, chunk, wanted, runs))
-                        if len(pending) > 2 * self.threads:
-                            done = self._consume(pending.popleft().result(), runs, done, total)
-                    while pending:
+        with ThreadPoolExecutor(self.threads, "vqmeter-prepare") as pool:
+            try:
+                while chunk := list(islice(groups, self._chunk)):
+                    masks = [[wanted(run, group.index) for run in runs] for group in chunk]
+                    pending.append(pool.submit(prepare, chunk, masks, runs))
+                    if len(pending) > 2 * self.threads:
                         done = self._consume(pending.popleft().result(), runs, done, total)
-                except BaseException:
-                    for future in pending:
-                        future.cancel()
-                    raise
-            for run in runs:
-                _finish(run)
-        finally:
-            for lane in [ref, *lanes] if ref is not None else lanes:
-                lane.close()
+                while pending:
+                    done = self._consume(pending.popleft().result(), runs, done, total)
+            finally:
+                for future in pending:
+                    future.cancel()
+        for run in runs:
+            finish(run)
 
     def _expected(self, ref: Lane | None, runs: list[Run]) -> int | None:
         selection = self.settings.selection
@@ -346,22 +274,13 @@ class Session:
         for row in prepared:
             for run, item in zip(runs, row, strict=True):
                 if isinstance(item, VqmeterError):
-                    run.lane.ended, run.lane.error = True, run.lane.error or item
-                elif item is not None and not (run.lane.error and run.result.truncated):
-                    _take(run, item)
+                    run.stop(item)
+                elif item is not None and not run.stopped:
+                    take(run, item)
             done += 1
         if self._progress is not None:
             self._progress(done, total)
         return done
-
-
-def _try_open(path: str, options: InputOptions) -> Source | VqmeterError:
-    try:
-        return open_video(path, options)
-    except UsageError:
-        raise
-    except VqmeterError as error:
-        return error
 
 
 def _opened(source: Source | VqmeterError) -> Source:
@@ -372,77 +291,6 @@ def _opened(source: Source | VqmeterError) -> Source:
 
 def _inspect(source: Source | VqmeterError, path: str | None) -> dict[str, Any]:
     return {"path": path} if isinstance(source, VqmeterError) else source.info.to_json()
-
-
-def _wanted(run: Run, group: Group) -> list[bool]:
-    return [assembler.wants(group.index) for assembler in run.assemblers]
-
-
-def _prepare(chunk: list[Group], wanted: list[list[list[bool]]], runs: list[Run]) -> list[list[Any]]:
-    """In a worker: reduce a few frames of every run; a frame's samples live only here."""
-    out: list[list[Any]] = []
-    for group, masks in zip(chunk, wanted, strict=True):
-        row: list[Any] = []
-        for run, frame, mask in zip(runs, group.dists, masks, strict=True):
-            try:
-                row.append(None if frame is None else _prepare_one(run, group, frame, mask))
-            except VqmeterError as error:
-                row.append(error)
-        for frame in (group.ref, *group.dists):
-            if frame is not None:
-                frame.release()
-        out.append(row)
-    return out
-
-
-def _prepare_one(run: Run, group: Group, frame: Frame, mask: list[bool]) -> Prepared:
-    if not any(mask):
-        return Prepared(frame, [None] * len(mask), False)
-    dist, ref = at_depth(frame, run.depth), None
-    if group.ref is not None:
-        ref = group.ref.derive(("depth", run.depth), lambda f: at_depth(f, run.depth))
-    sample = Sample(group.index, dist, ref)
-    items = [a.meter.prepare(sample) if want else None for a, want in zip(run.assemblers, mask, strict=True)]
-    return Prepared(frame, items, ref is not None and identical(ref, dist))
-
-
-def _take(run: Run, prepared: Prepared) -> None:
-    """Book one frame of a run and the scores it completes."""
-    result, frame = run.result, prepared.frame
-    index = len(result.columns["n"])
-    for key, value in zip(result.columns, (frame.index, frame.pts, _round(frame.time), frame.type, frame.bytes), strict=True):
-        result.columns[key].append(value)
-    result.validity["identical_frames"] += prepared.identical
-    if frame.corrupt and run.lane.error is None:
-        run.lane.error = DecodeError(f"{result.name}: frame {frame.index} was decoded with errors; the file is damaged")
-    for chosen, assembler, item in zip(run.chosen, run.assemblers, prepared.items, strict=True):
-        if item is not None:
-            _book(result, chosen, assembler.push(index, item))
-
-
-def _book(result: Result, chosen: Chosen, scores: Iterable[Any]) -> None:
-    for score in scores:
-        if isinstance(score, Score):
-            result.add(score, chosen.rename(score.name))
-
-
-def _round(seconds: float | None) -> float | None:
-    return None if seconds is None else round(seconds, 6)
-
-
-def _finish(run: Run) -> None:
-    """Delayed scores, and how the run ended."""
-    result = run.result
-    frames = len(result.columns["n"])
-    for chosen, assembler in zip(run.chosen, run.assemblers, strict=True):
-        _book(result, chosen, assembler.finish(frames, chosen.metric.needs_length))
-        if assembler.repeated and chosen.metric.needs_length:
-            result.validity["warnings"].append(f"{chosen.key}: the video ended early; its last frame stood in for {assembler.repeated}")
-    result.validity["frames_compared"] = frames
-    result.error = run.lane.error
-    result.truncated = isinstance(run.lane.error, VqmeterError) and frames > 0
-    if frames == 0 and result.error is None:
-        result.error = DecodeError(f"{result.name}: no frames to measure")
 
 
 def _timing(seconds: float, frames: int) -> dict[str, Any]:

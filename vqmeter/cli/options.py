@@ -54,7 +54,7 @@ class SizeType(click.ParamType[tuple[int, int]]):
     name = "WxH"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
-        from vqmeter.session import parse_size
+        from vqmeter.sources.geometry import parse_size
 
         return parse_size(value)  # type: ignore[return-value]
 
@@ -65,7 +65,7 @@ class RateType(click.ParamType[Fraction]):
     name = "FPS"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Fraction:
-        from vqmeter.session import parse_rate
+        from vqmeter.sources.geometry import parse_rate
 
         return parse_rate(value)  # type: ignore[return-value]
 

@@ -113,3 +113,34 @@ def _rate(text: str) -> Fraction:
     nearest = round(value * 1001 / 1000)
     ntsc = Fraction(nearest * 1000, 1001)
     return ntsc if value.denominator > 1 and abs(ntsc - value) < Fraction(1, 100) else value
+
+
+def parse_size(size: tuple[int, int] | str | None) -> tuple[int, int] | None:
+    """(width, height) of "1920x1080".
+
+    Raises
+        UsageError: not two positive whole numbers.
+    """
+    if size is None:
+        return None
+    parts = size.lower().split("x") if isinstance(size, str) else [str(n) for n in size]
+    if len(parts) != 2 or not all(p.isascii() and p.isdigit() and int(p) > 0 for p in parts):
+        raise UsageError(f"a size is WIDTHxHEIGHT, as 1920x1080, not '{size}'")
+    return int(parts[0]), int(parts[1])
+
+
+def parse_rate(rate: Fraction | float | str | None) -> Fraction | None:
+    """Frames a second of "25", "29.97" or "30000/1001".
+
+    Raises
+        UsageError: not a positive number.
+    """
+    if rate is None:
+        return None
+    try:
+        value = Fraction(rate)
+        if 0 < value <= 1_000_000:
+            return value.limit_denominator(1_000_000)
+    except (ValueError, ZeroDivisionError, TypeError):
+        pass
+    raise UsageError(f"a rate is frames a second, as 25 or 30000/1001, not '{rate}'")

@@ -88,7 +88,8 @@ def fit(ref: VideoInfo, dist: VideoInfo) -> Fit:
         ("transfer", ref.transfer, dist.transfer), ("rotation", ref.rotation, dist.rotation),
     ):  # fmt: skip
         if of_ref is not None and of_dist is not None and of_ref != of_dist:
-            warnings.append(f"{what} differs: {of_ref} in the reference, {of_dist} in the distorted; samples are compared as stored")
+            warnings.append(f"{what} differs: {of_ref} in the reference, {of_dist} in the distorted; "
+                            "samples are compared as stored")  # fmt: skip
     if ref.rate and dist.rate and abs(ref.rate - dist.rate) > ref.rate / 1000:
         warnings.append(f"rate differs: {float(ref.rate):.6g} in the reference, {float(dist.rate):.6g} in the distorted; "
                         "frames are paired by number")  # fmt: skip
@@ -163,9 +164,9 @@ class Lane:
         return None
 
     def close(self) -> None:
+        """Stop to decode; whoever opened the source closes it after this."""
         if self.ahead is not None:
             self.ahead.close()
-        self.source.close()
 
 
 @dataclass
