@@ -34,11 +34,19 @@ def pool(values: NDArray[np.float64], decibels: bool = False, cap: float | None 
             "score": float(capped.mean()), "mean": float(capped.mean()), "harmonic_mean": _harmonic_mean(capped),
             "min": float(capped.min()), "max": float(capped.max()), "std": float(capped.std()),
         }  # fmt: skip
-        stats |= {name: float(np.percentile(capped, p)) for name, p in _PERCENTILES.items()}
+        ordered = np.sort(capped)
+        stats |= {name: _percentile(ordered, p) for name, p in _PERCENTILES.items()}
         if decibels:
             mse = float(np.mean(10 ** (-values / 10)))
             stats["mse_pooled"] = -10 * math.log10(mse) if mse > 0 else (math.inf if cap is None else cap)
     return stats
+
+
+def _percentile(ordered: NDArray[np.float64], percent: float) -> float:
+    """Linear between neighbours, as numpy's default, and right where the upper ones are infinite."""
+    place = percent / 100 * (len(ordered) - 1)
+    low, high = ordered[math.floor(place)], ordered[math.ceil(place)]
+    return float(low if low == high or place.is_integer() else low + (high - low) * (place % 1))
 
 
 def _harmonic_mean(values: NDArray[np.float64]) -> float:

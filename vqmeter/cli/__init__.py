@@ -50,6 +50,14 @@ class Commands(click.Group):
             raise UsageError(f"no command '{args[0]}'; {hint}")
         return super().resolve_command(ctx, args)
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            code = super().invoke(ctx)
+            sys.stdout.flush()
+            return code
+        except BrokenPipeError:  # click would make it exit code 1
+            raise SystemExit(141) from None
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
@@ -72,7 +80,6 @@ def main(args: list[str] | None = None) -> NoReturn:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         code = command.main(arguments, prog_name="vqmeter", standalone_mode=False) or 0
-        sys.stdout.flush()
     except BaseException as error:
         if debug and not isinstance(error, (SystemExit, click.exceptions.Exit)):
             raise
@@ -101,8 +108,6 @@ def _exit_code(error: BaseException) -> int:
         return error.exit_code
     if isinstance(error, (KeyboardInterrupt, click.exceptions.Abort)):
         return 130
-    if isinstance(error, BrokenPipeError):
-        return 141
     if isinstance(error, click.ClickException):
         error = UsageError(_one_line(error.format_message()))
     if isinstance(error, MemoryError):

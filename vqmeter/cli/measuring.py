@@ -41,7 +41,7 @@ def _listen(talk: dict[str, Any]) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("vqmeter: %(message)s"))
     logger = logging.getLogger("vqmeter")
-    logger.addHandler(handler)
+    logger.handlers = [handler]
     logger.setLevel(logging.ERROR if talk["quiet"] else logging.DEBUG if talk["verbose"] else logging.INFO)
     logger.propagate = False
 

@@ -112,12 +112,12 @@ def _peek(path: str) -> tuple[BinaryIO | None, bytes]:
         except ValueError:
             raise MissingInputError(f"{path!r}: not a file name") from None
     head = stream.read(len(Y4M_MAGIC))
+    plain = path != "-" and stat.S_ISREG(mode)
+    if plain or not head:
+        stream.close()
     if not head:
         raise DecodeError(f"{name_of(path)}: empty, there is nothing to read")
-    if path != "-" and stat.S_ISREG(mode):
-        stream.close()
-        return None, head
-    return Prefixed(head, stream), head
+    return (None, head) if plain else (Prefixed(head, stream), head)
 
 
 def is_sequence(path: str) -> bool:

@@ -184,15 +184,12 @@ def check_lengths(ref: Source, dist: Source, selection: Selection) -> None:
     Raises
         MismatchError: the lengths differ and `selection.shortest` is not set.
     """
+    if any(isinstance(s, RawSource) and s.cut for s in (ref, dist)):
+        return  # reading to the end says more: it was cut short
     counts = [selection.count(s.info, s.count) for s in (ref, dist)]
     if None not in counts and counts[0] != counts[1] and not selection.shortest:
-        raise length_mismatch(ref.info, dist.info, *counts)
-
-
-def length_mismatch(ref: VideoInfo, dist: VideoInfo, of_ref: int | None, of_dist: int | None) -> MismatchError:
-    says = [f"at least {n[0]}" if n[1] else str(n[0]) for n in ((of_ref, False), (of_dist, False))]
-    return MismatchError(f"{name_of(dist.path)} has {says[1]} frames, its reference {name_of(ref.path)} has {says[0]}; "
-                         "--shortest compares the common ones")  # fmt: skip
+        raise MismatchError(f"{name_of(dist.info.path)} has {counts[1]} frames, its reference {name_of(ref.info.path)} has "
+                            f"{counts[0]}; --shortest compares the common ones")  # fmt: skip
 
 
 def check_selection(source: Source, selection: Selection) -> None:

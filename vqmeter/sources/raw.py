@@ -7,6 +7,7 @@ Y4M: https://wiki.multimedia.cx/index.php/YUV4MPEG2
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Iterator
@@ -46,17 +47,17 @@ def open_y4m(path: str, stream: BinaryIO | None, options: InputOptions) -> RawSo
     Raises
         DecodeError: the header is broken, or its colour space unknown.
     """
-    handle = stream if stream is not None else open(path, "rb")
-    line = _read_line(handle, name_of(path))
-    info = _parse_y4m(path, line, options)
-    if stream is None:
-        handle.seek(len(line))
-        plain = handle.read(len(_FRAME)) in (_FRAME, b"")
-        if plain:
-            handle.close()
+    with contextlib.ExitStack() as stack:
+        handle = stack.enter_context(stream if stream is not None else open(path, "rb"))
+        line = _read_line(handle, name_of(path))
+        info = _parse_y4m(path, line, options)
+        if stream is None and handle.read(len(_FRAME)) in (_FRAME, b""):
             return RawSource(info, None, header=len(line), marker=_FRAME)
-        handle.seek(len(line))
-    return RawSource(info, handle, header=len(line), marker=_FRAME)
+        if stream is None:
+            handle.seek(len(line))  # frame headers with parameters: their lengths vary, so read in order
+        source = RawSource(info, handle, header=len(line), marker=_FRAME)
+        stack.pop_all()
+        return source
 
 
 def _read_line(stream: BinaryIO, name: str) -> bytes:
@@ -131,6 +132,7 @@ class RawSource:
         rate = info.rate or DEFAULT_RATE
         self.info = _with_length(info, self.count, size, rate, self._bytes)
         if self._file is not None and not self.count:
+            self._file.close()
             raise DecodeError(self._too_short(size or 0))
 
     def _too_short(self, size: int) -> str:

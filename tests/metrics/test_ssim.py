@@ -1,0 +1,112 @@
+"""SSIM against scikit-image in float64, golden clips and pictures; the torch road against the kernel."""
+
+import json
+
+import numpy as np
+import pytest
+from skimage.metrics import structural_similarity
+
+from vqmeter import measure
+from vqmeter.errors import MismatchError
+from vqmeter.frames import Frame, PixelFormat, VideoInfo
+from vqmeter.metric import Context, Sample, Stream
+from vqmeter.metrics.fr.ssim import Ssim, TorchSsimMeter
+
+
+def oracle(a, b, peak):
+    """scikit-image, float64: Gaussian sigma 1.5, population covariance, mean over the valid region."""
+    _, full = structural_similarity(a.astype(float), b.astype(float), data_range=peak, gaussian_weights=True, sigma=1.5,
+                                    use_sample_covariance=False, full=True)  # fmt: skip
+    return full[5:-5, 5:-5].mean()
+
+
+def score(a, b, depth, torch_road=False):
+    fmt = PixelFormat.parse("gray" if depth == 8 else f"gray{depth}le")
+    info = VideoInfo("x", a.shape[1], a.shape[0], fmt)
+    frames = [Frame(info, 0, lambda p=p: (p,)) for p in (a, b)]
+    stream = Stream(info, info, fmt, 1, None)
+    meter = TorchSsimMeter(stream, "cpu") if torch_road else Ssim().open(stream, Context())
+    return meter.prepare(Sample(0, frames[1], frames[0]))[0]
+
+
+def pictures(depth):
+    """Pairs that try float32: noise, flat, extremes, faint noise on a bright ground."""
+    rng = np.random.default_rng(depth)
+    peak = (1 << depth) - 1
+    dtype = np.uint8 if depth == 8 else np.uint16
+    y, x = np.mgrid[0:70, 0:93]
+    smooth = (np.sin(x / 9) * np.cos(y / 7) * 0.4 + 0.5) * peak
+    noise = rng.integers(0, peak + 1, (70, 93))
+    bright = np.full((70, 93), peak - 2)
+    pairs = {
+        "noise": (noise, rng.integers(0, peak + 1, (70, 93))), "smooth": (smooth, smooth + rng.normal(0, peak / 100, (70, 93))),
+        "bright": (bright, bright + rng.integers(-1, 2, (70, 93))), "extremes": (np.zeros((70, 93)), np.full((70, 93), peak)),
+        "shifted": (smooth, smooth * 0.8 + peak * 0.1), "faint": (smooth, smooth + rng.integers(-1, 2, (70, 93))),
+    }  # fmt: skip
+    return {k: tuple(np.clip(np.rint(p), 0, peak).astype(dtype) for p in pair) for k, pair in pairs.items()}
+
+
+@pytest.mark.parametrize("torch_road", [False, True])
+@pytest.mark.parametrize("depth", [8, 10, 12, 16])
+def test_equals_scikit_image(depth, torch_road):
+    for name, (a, b) in pictures(depth).items():
+        assert score(a, b, depth, torch_road) == pytest.approx(oracle(a, b, (1 << depth) - 1), abs=1e-5), name
+
+
+@pytest.mark.parametrize("depth", [8, 16])
+def test_identical_pictures_are_exactly_one(depth):
+    for a, _ in pictures(depth).values():
+        assert score(a, a, depth) == 1.0
+
+
+@pytest.mark.parametrize("shape", [(11, 11), (11, 40), (40, 11), (13, 17), (64, 64)])
+def test_small_and_odd_sizes(shape):
+    rng = np.random.default_rng(0)
+    a, b = (rng.integers(0, 256, shape).astype(np.uint8) for _ in range(2))
+    assert score(a, b, 8) == pytest.approx(oracle(a, b, 255), abs=1e-5)
+
+
+def test_too_small_is_said():
+    with pytest.raises(MismatchError, match="11x11"):
+        score(np.zeros((10, 40), np.uint8), np.zeros((10, 40), np.uint8), 8)
+
+
+@pytest.fixture(scope="module", params=[0, 1, 2])
+def golden(request, testdata):
+    folder = testdata / "golden"
+    case = json.loads((folder / "fr_peers.json").read_text())[request.param]
+    report = measure(folder / case["distorted"], reference=folder / case["reference"], metrics="ssim", size=case["size"],
+                     pix_fmt=case["pix_fmt"])  # fmt: skip
+    return case, report.only
+
+
+def test_golden_scikit_image(golden):
+    """scikit-image 0.26, float64, per frame 1e-5 and 1e-6 on the mean of the clip."""
+    case, result = golden
+    expected = [frame["ssim_y"] for frame in case["numpy_skimage_float64"]["frames"]]
+    np.testing.assert_allclose(result.frames["ssim_y"], expected, rtol=0, atol=1e-5)
+    assert result.pooled["ssim_y"]["mean"] == pytest.approx(np.mean(expected), abs=1e-6)
+
+
+@pytest.mark.parametrize("picture", ["kodim01.png", "kodim13.png"])
+def test_real_pictures(testdata, tmp_path, picture):
+    """A photograph against a JPEG-like coarse copy, all of it through the picture reader."""
+    from skimage.io import imread, imsave
+
+    folder = testdata / "media/images/kodak"
+    if not (folder / picture).exists():
+        pytest.skip(f"{picture} is not among the test pictures")
+    rgb = imread(folder / picture)
+    imsave(tmp_path / "dist.png", rgb // 24 * 24, check_contrast=False)
+    got = measure(tmp_path / "dist.png", reference=folder / picture, metrics="ssim").pooled["ssim_y"]["score"]
+    weights = np.array([0.298936021293775, 0.587043074451121, 0.114020904255103])
+    a, b = (np.floor(p @ weights + 0.5) for p in (rgb.astype(float), (rgb // 24 * 24).astype(float)))
+    assert got == pytest.approx(oracle(a, b, 255), abs=1e-5)
+
+
+def test_golden_piq_pictures(testdata):
+    """.68237 (goldhill, grey) and .67909 (I01, rounded luma): SSIM without downsampling, piq 0.8 in float64."""
+    folder = testdata / "golden/expected/piq"
+    for dist, ref, expected in (("goldhill_jpeg.gif", "goldhill.gif", 0.68237), ("i01_01_5.bmp", "I01.BMP", 0.67909)):
+        got = measure(folder / dist, reference=folder / ref, metrics="ssim").pooled["ssim_y"]["score"]
+        assert got == pytest.approx(expected, abs=2e-5)
