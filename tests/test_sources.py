@@ -184,7 +184,8 @@ def test_audio_only_and_playlists_are_refused(tmp_path):
     [
         ("a.mp4", "libx264", "yuv420p", {}), ("a.mkv", "libx264", "yuv422p10le", {}), ("a.webm", "libvpx-vp9", "yuv420p", {}),
         ("a.avi", "mpeg4", "yuv420p", {}), ("a.mov", "prores_ks", "yuv422p10le", {}), ("a.264", "libx264", "yuv420p", {}),
-        ("a.hevc", "libx265", "yuv420p", {"x265-params": "log-level=none"}), ("a.obu", "libsvtav1", "yuv420p", {"preset": "10"}),
+        ("a.hevc", "libx265", "yuv420p", {"x265-params": "log-level=none"}),
+        ("a.obu", "libsvtav1", "yuv420p", {"preset": "10"}),
     ],
 )  # fmt: skip
 def test_containers_give_the_decoders_own_samples(tmp_path, name, codec, fmt, options):

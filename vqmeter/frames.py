@@ -169,8 +169,8 @@ def _parse_interleaved(name: str) -> PixelFormat | None:
     base, endian = (name[:-2], name[-2:]) if name[-2:] in ("le", "be") and name[-3:-2].isdigit() else (name, "le")
     if base in _PACKED_RGB:
         order, depth = _PACKED_RGB[base]
-        components = tuple(Component(0, order.index(c), len(order)) for c in "rgb")
-        return PixelFormat(name, "rgb", depth, components, big_endian=endian == "be", full_range=True,
+        packed = tuple(Component(0, order.index(c), len(order)) for c in "rgb")
+        return PixelFormat(name, "rgb", depth, packed, big_endian=endian == "be", full_range=True,
                            alpha="a" in order, memory_planes=((len(order), False),))  # fmt: skip
     if name in _PACKED_YUV:
         order = _PACKED_YUV[name]
@@ -185,7 +185,8 @@ def _parse_interleaved(name: str) -> PixelFormat | None:
 class VideoInfo:
     """What is known of a video before a frame of it is scored. Unknown is None; nothing here is guessed.
 
-    `width` and `height` count luma samples as coded (rotation is told, not applied); `rate` is frames a second;
+    `width` and `height` count luma samples as coded (rotation is told, not applied); `rate` is frames a second,
+    25 in raw input that does not state one;
     `frames` is what the file says or its length proves; `bitrate` is in bits a second; `size` in bytes.
     """
 
@@ -194,6 +195,7 @@ class VideoInfo:
     height: int
     pix_fmt: PixelFormat
     rate: Fraction | None = None
+    rate_stated: bool = True
     frames: int | None = None
     duration: float | None = None
     container: str | None = None

@@ -238,6 +238,12 @@ def choose(family: str, specs: Iterable[str]) -> list[Chosen]:
     chosen = [find(family, one) for spec in specs for one in split_spec(spec, ",") if one.strip()]
     if not chosen:
         raise UsageError(f"no metric named; choose from {', '.join(sorted(NAMES[family]))}")
+    names: set[str] = set()
+    for one in chosen:
+        scores = {one.rename(score) for score in one.metric.scales()}
+        if names & scores:
+            raise UsageError(f"two metrics give a score called '{min(names & scores)}'; rename one with as=KEY")
+        names |= scores
     return chosen
 
 
@@ -259,7 +265,7 @@ def find(family: str, spec: str) -> Chosen:
         elif option in fields:
             options[option] = _convert(name, fields[option], typing.get_type_hints(cls)[option], value)
         else:
-            raise UsageError(f"{name} has no option '{option}'{_near(option, [*fields, 'as'])}")
+            raise UsageError(f"{name} has no option '{option}'{nearest(option, [*fields, 'as'])}")
     return Chosen(name, cls(**options), key, options)
 
 
@@ -274,12 +280,13 @@ def metric_class(family: str, name: str) -> Any:
         other = "nr" if family == "fr" else "fr"
         if name in NAMES[other]:
             raise UsageError(f"'{name}' is a {'no' if other == 'nr' else 'full'}-reference model, not for {family}")
-        raise UsageError(f"unknown metric '{name}'{_near(name, NAMES[family])}; 'vqmeter models' lists all")
+        raise UsageError(f"unknown metric '{name}'{nearest(name, NAMES[family])}; 'vqmeter models' lists all")
     module, _, attribute = where.partition(":")
     return getattr(importlib.import_module(module), attribute)
 
 
-def _near(word: str, known: Iterable[str]) -> str:
+def nearest(word: str, known: Iterable[str]) -> str:
+    """A hint behind a miss: the nearest known words, or all of them."""
     near = difflib.get_close_matches(word, list(known), n=2)
     return f" (did you mean {' or '.join(near)}?)" if near else f" (known: {', '.join(sorted(known))})"
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vqmeter.errors import EXIT_PRECEDENCE, UsageError, VqmeterError
-from vqmeter.metric import Scale, Score
+from vqmeter.metric import Scale, Score, nearest
 
 SCHEMA = "vqmeter/1"
 _PERCENTILES = {"p1": 1, "p5": 5, "p10": 10, "median": 50, "p90": 90}
@@ -77,13 +77,10 @@ class Series:
 
         `infinite` is what an identical frame counts as in a mean, at least; the ceiling by default.
         """
-        values = self.array
-        if self.cap is None or not np.isinf(values).any():
-            return pool(values, self.scale.decibels)[name]
-        if np.isinf(values).all() or name == "mse_pooled" or name in _ORDER_STATISTICS:
-            return pool(values, self.scale.decibels)[name]
-        top = self.cap if infinite is None else max(self.cap, infinite)
-        return pool(values, self.scale.decibels, top)[name]
+        bare = pool(self.array, self.scale.decibels)[name]
+        if self.cap is None or (math.isinf(bare) and (name in _ORDER_STATISTICS or np.isinf(self.array).all())):
+            return bare
+        return pool(self.array, self.scale.decibels, self.cap if infinite is None else max(self.cap, infinite))[name]
 
 
 @dataclass
@@ -144,12 +141,12 @@ class Result:
         """
         name, _, stat = key.partition(".")
         if name not in self.series and name not in self.whole:
-            raise UsageError(f"no score '{name}' here; there are {', '.join([*self.series, *self.whole])}")
+            raise UsageError(f"no score '{name}' here{nearest(name, [*self.series, *self.whole])}")
         whole = self.whole.get(name, {})
         if (stat or "score") in whole:
             return float(whole[stat or "score"])
         if stat and stat not in STATISTICS:
-            raise UsageError(f"no statistic '{stat}'; there are {', '.join(STATISTICS)}")
+            raise UsageError(f"no statistic '{stat}'{nearest(stat, STATISTICS)}")
         series = self.series.get(name)
         if series is None or (stat == "mse_pooled" and not series.scale.decibels):
             raise UsageError(f"{name} has no {stat or 'score'}")

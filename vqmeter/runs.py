@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vqmeter.clips import Assembler
-from vqmeter.errors import DecodeError, VqmeterError
+from vqmeter.errors import DecodeError, InputError, VqmeterError
 from vqmeter.frames import Frame
 from vqmeter.metric import Chosen, Sample, Score
 from vqmeter.report import Result
@@ -110,4 +110,4 @@ def finish(run: Run) -> None:
     result.error = run.lane.error
     result.truncated = isinstance(run.lane.error, VqmeterError) and frames > 0
     if frames == 0 and result.error is None:
-        result.error = DecodeError(f"{result.name}: no frames to measure")
+        result.error = InputError(f"{result.name}: nothing to measure; -ss or -t leaves no frame")

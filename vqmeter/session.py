@@ -27,6 +27,7 @@ from vqmeter.runs import Prepared, Run, finish, prepare, take, wanted
 from vqmeter.sources import MAX_PIXELS, InputOptions, Source, open_video
 from vqmeter.sources.geometry import parse_rate, parse_size
 from vqmeter.sources.pair import (
+    Fit,
     Lane,
     Selection,
     check_lengths,
@@ -84,6 +85,7 @@ def measure(
     ref_size: tuple[int, int] | str | None = None,
     ref_pix_fmt: str | None = None,
     input_format: str | None = None,
+    ref_input_format: str | None = None,
     range: str | None = None,
     matrix: str | None = None,
     start: float = 0.0,
@@ -106,7 +108,8 @@ def measure(
 
     `distorted` and `reference` are paths, `-` is stdin. `metrics` (full reference) and `models` (no reference) are
     `NAME[:KEY=VALUE]...[,NAME...]`; with a reference and neither named, `psnr,ssim`. `size` ("1920x1080" or
-    (1920, 1080)), `pix_fmt` and `rate` describe headless raw input. `start` and `duration` are in seconds.
+    (1920, 1080)), `pix_fmt` and `rate` describe headless raw input; `input_format` names the container of stdin, or of
+    all inputs where none is stdin. `start` and `duration` are in seconds.
     `psnr_cap` is in dB, None for no ceiling.
 
     Returns a `Report`; a file that fails carries its error in its result, and what was scored before is kept.
@@ -120,7 +123,13 @@ def measure(
         parse_size(size), pix_fmt, parse_rate(rate), input_format,
         None if range == "auto" else range, None if matrix == "auto" else matrix, threads, max_pixels,
     )  # fmt: skip
-    ref_input = replace(dist_input, size=parse_size(ref_size) or dist_input.size, pix_fmt=ref_pix_fmt or pix_fmt)
+    piped = "-" in (ref, *paths)
+    ref_input = replace(
+        dist_input, size=parse_size(ref_size) or dist_input.size, pix_fmt=ref_pix_fmt or pix_fmt,
+        format=ref_input_format or (None if piped and ref != "-" else input_format),
+    )  # fmt: skip
+    if piped and ref == "-":
+        dist_input = replace(dist_input, format=None)
     if metrics is None:
         metrics = ("psnr", "ssim") if ref is not None else ()
     settings = Settings(
@@ -206,16 +215,16 @@ class Session:
             if source is not None:
                 check_selection(source, selection)
         if ref is None:
-            compare, warnings = common_format(dist.info.pix_fmt, dist.info.pix_fmt.bit_depth), ()
+            fitted = Fit(common_format(dist.info.pix_fmt, dist.info.pix_fmt.bit_depth))
         else:
             fitted = fit(ref.info, dist.info)
-            compare, warnings = fitted.compare_format, fitted.warnings
             check_lengths(ref, dist, selection)
+        compare = fitted.compare_format
         exact = selection.count(dist.info, dist.count)
         stream = Stream(dist.info, None if ref is None else ref.info, compare, exact, dist.info.rate, self.settings.planes)
         result.settings = self.settings.to_json(compare.name)
         result.validity = {"frames_compared": 0, "unmatched": [], "identical_frames": 0, "offset": 0,
-                           "compare_format": compare.name, "warnings": list(warnings)}  # fmt: skip
+                           "compare_format": compare.name, "warnings": list(fitted.warnings)}  # fmt: skip
         assemblers = [self._open_meter(c, d, stream, result) for c, d in zip(self._chosen, self._devices, strict=True)]
         size = compare.frame_bytes(dist.info.width, dist.info.height)
         self._chunk = max(1, min(64, _CHUNK_BYTES // max(1, size)))
@@ -228,8 +237,6 @@ class Session:
         depth = stream.compare_format.bit_depth
         for score, scale in meter.scores.items():
             name = chosen.rename(score)
-            if name in result.metrics:
-                raise UsageError(f"two metrics give a score called '{name}'; rename one with as=KEY")
             cap = None if not scale.decibels else 6.0 * depth + 12 if s.psnr_cap == "auto" else s.psnr_cap
             result.series[name] = Series(scale, cap)  # type: ignore[arg-type]
             weights = getattr(chosen.metric, "weights", None)

@@ -57,6 +57,8 @@ class Commands(click.Group):
             return code
         except BrokenPipeError:  # click would make it exit code 1
             raise SystemExit(141) from None
+        except KeyboardInterrupt:  # click would print an empty line
+            raise SystemExit(130) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -66,7 +68,7 @@ class Commands(click.Group):
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, message="vqmeter %(version)s")
 def command() -> None:
-    """How good does this video look? Scores with a reference (fr) or without one (nr).
+    """How good does this video look? Full-reference scores, frame by frame and pooled.
 
     'vqmeter COMMAND --help' tells of each command; 'man vqmeter' of all.
     """
@@ -82,7 +84,7 @@ def main(args: list[str] | None = None) -> NoReturn:
         code = command.main(arguments, prog_name="vqmeter", standalone_mode=False) or 0
     except BaseException as error:
         if debug and not isinstance(error, (SystemExit, click.exceptions.Exit)):
-            raise
+            show_traceback(error)
         code = _exit_code(error)
     if not isinstance(code, int):
         code = 0
@@ -108,14 +110,31 @@ def _exit_code(error: BaseException) -> int:
         return error.exit_code
     if isinstance(error, (KeyboardInterrupt, click.exceptions.Abort)):
         return 130
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        click.echo(error.format_message(), err=True)
+        return 2
     if isinstance(error, click.ClickException):
-        error = UsageError(_one_line(error.format_message()))
+        error = UsageError(_sentence(error))
     if isinstance(error, MemoryError):
         error = DeviceError("out of memory; use fewer --threads or a smaller --batch")
     if not isinstance(error, VqmeterError):
         error = VqmeterError(f"{type(error).__name__}: {error}; {_BUG}")
     complain(str(error))
     return error.exit_code
+
+
+def _sentence(error: click.ClickException) -> str:
+    """click's message in the manner of our own."""
+    text = _one_line(error.format_message())
+    where = getattr(getattr(error, "ctx", None), "command_path", "vqmeter")
+    return f"{text[:1].lower()}{text[1:]}; see '{where} --help'"
+
+
+def show_traceback(error: BaseException) -> None:
+    """For --debug: all of it, on stderr."""
+    import traceback
+
+    traceback.print_exception(error)
 
 
 def _one_line(text: str) -> str:

@@ -26,8 +26,9 @@ from vqmeter.cli.options import (
               help="Planes that metrics of one plane (ssim) look at.")  # fmt: skip
 @click.option("--shortest", is_flag=True, help="Unequal lengths: compare the common frames instead of failing.")
 @raw_options
-@click.option("--ref-size", type=SizeType(), help="Size of a raw reference where it differs.")
+@click.option("--ref-size", type=SizeType(), metavar="WxH", help="Size of a raw reference where it differs.")
 @click.option("--ref-pix-fmt", metavar="FMT", help="Pixel format of a raw reference where it differs.")
+@click.option("--ref-input-format", metavar="FORMAT", help="Container of the reference where it differs.")
 @selection_options
 @compute_options
 @output_options

@@ -11,11 +11,12 @@ from typing import Any
 import click
 
 from vqmeter import writers
-from vqmeter.cli import complain
-from vqmeter.errors import LimitError, OutputError, UsageError, VqmeterError
-from vqmeter.metric import choose
+from vqmeter.cli import complain, show_traceback
+from vqmeter.errors import LimitError, OutputError, UsageError
+from vqmeter.metric import choose, nearest
 from vqmeter.report import STATISTICS, Report, Result, gravest
 from vqmeter.session import Progress, measure
+from vqmeter.sources import name_of
 
 _OUTPUT = ("outputs", "form", "score", "fail_under", "fail_over")
 _TALK = ("quiet", "verbose", "no_progress", "debug")
@@ -26,14 +27,12 @@ def run(distorted: list[str], reference: str | None, options: dict[str, Any]) ->
     output = {key: options.pop(key) for key in _OUTPUT}
     talk = {key: options.pop(key) for key in _TALK}
     _listen(talk)
-    _check(output, options)
+    _check(output, options, len(distorted))
     with _progress(talk) as progress:
         report = measure(distorted, reference=reference, progress=progress, argv=sys.argv, **options)
-    for result in report.results:
-        _tell(result, talk)
-    codes = [report.exit_code, *_limits(report, output)]
-    codes.append(_write(report, output))
-    return gravest(codes)
+    _tell(report, talk)
+    written = _write(report, output)
+    return gravest([report.exit_code, written, *_limits(report, output)])
 
 
 def _listen(talk: dict[str, Any]) -> None:
@@ -46,11 +45,15 @@ def _listen(talk: dict[str, Any]) -> None:
     logger.propagate = False
 
 
-def _check(output: dict[str, Any], options: dict[str, Any]) -> None:
+def _check(output: dict[str, Any], options: dict[str, Any], files: int) -> None:
     """Fail now, not after an hour: places that cannot be written, scores nobody will give."""
+    if output["score"] and (output["form"] or "-" in output["outputs"]):
+        raise UsageError("--score prints its number alone on stdout; leave out --format and -o -, or write a file")
+    forms = [writers.form_of(path) for path in output["outputs"] if path != "-"] + [output["form"]]
+    if "libvmaf" in forms and files > 1:
+        raise UsageError("libvmaf's form holds one distorted file; ask for json or csv")
     for path in output["outputs"]:
         if path != "-":
-            writers.form_of(path)
             writers.check_writable(path)
     chosen = [c for family, key in (("fr", "metrics"), ("nr", "models")) if options.get(key)
               for c in choose(family, options[key])]  # fmt: skip
@@ -59,9 +62,9 @@ def _check(output: dict[str, Any], options: dict[str, Any]) -> None:
     for key in [*keys, *(key for key, _ in (*output["fail_under"], *output["fail_over"]))]:
         name, _, stat = key.partition(".")
         if name not in names:
-            raise UsageError(f"no score '{name}' will be measured; there will be {', '.join(sorted(names))}")
+            raise UsageError(f"no score '{name}' will be measured{nearest(name, names)}")
         if stat and stat not in (*STATISTICS, "raw", "mos"):
-            raise UsageError(f"no statistic '{stat}'; there are {', '.join(STATISTICS)}")
+            raise UsageError(f"no statistic '{stat}'{nearest(stat, STATISTICS)}")
 
 
 @contextlib.contextmanager
@@ -80,22 +83,33 @@ def _progress(talk: dict[str, Any]) -> Iterator[Progress | None]:
         yield update
 
 
-def _tell(result: Result, talk: dict[str, Any]) -> None:
-    """Warnings and the error of one result, on stderr."""
-    if not talk["quiet"]:
+def _tell(report: Report, talk: dict[str, Any]) -> None:
+    """Notes, warnings and errors of all results on stderr, each once."""
+    said: set[str] = set()
+
+    def say(message: str) -> None:
+        if message not in said and not talk["quiet"]:
+            said.add(message)
+            complain(message)
+
+    for result in report.results:
         for role, info in result.inputs.items():
-            notes = info.get("notes", [])
-            for note in notes:
-                complain(f"{info['path']}: {note}")
-            if talk["verbose"]:
-                complain(f"{role} {info}")
+            for note in info.get("notes", []):
+                say(f"{name_of(info['path'])}: {note}")
+            if talk["verbose"] and "width" in info:
+                say(f"{role} {name_of(info['path'])}: {info['width']}x{info['height']} {info['pix_fmt']}, "
+                    f"{info['codec']} in {info['container']}")  # fmt: skip
         for warning in result.validity.get("warnings", []):
-            complain(f"{result.name}: {warning}")
-        if talk["verbose"]:
-            complain(f"{result.name}: {result.timing}")
-    if result.error is not None:
-        kept = f" ({len(result.columns['n'])} frames were scored)" if result.truncated else ""
-        complain(f"{result.error}{kept}")
+            say(f"{name_of(result.name)}: {warning}")
+        if talk["verbose"] and result.timing.get("frames_per_second"):
+            devices = sorted({facts["device"] for facts in result.metrics.values()})
+            say(f"{name_of(result.name)}: {result.timing['seconds']} s, {result.timing['frames_per_second']} frames/s "
+                f"on {', '.join(devices)}, peak memory {result.timing['peak_rss_mib']} MiB")  # fmt: skip
+        if result.error is not None:
+            if talk["debug"]:
+                show_traceback(result.error)
+            kept = f" ({len(result.columns['n'])} frames were scored)" if result.truncated else ""
+            complain(f"{result.error}{kept}")
 
 
 def _limits(report: Report, output: dict[str, Any]) -> Iterator[int]:
@@ -146,6 +160,3 @@ def _write(report: Report, output: dict[str, Any]) -> int:
 
 def _number(value: float) -> str:
     return repr(round(value, 6))
-
-
-__all__ = ["VqmeterError", "run"]

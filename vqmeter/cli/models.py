@@ -36,10 +36,15 @@ def command(name: str | None, form: str, debug: bool) -> None:
 def describe(family: str, name: str, cls: Any) -> dict[str, Any]:
     """Everything there is to say of a metric, as plain values."""
     import dataclasses
+    import typing
 
     about, metric = cls.about, cls()
-    options = {f.name: f.default for f in dataclasses.fields(cls) if isinstance(f.default, (str, int, float, bool, type(None)))}
-    scores = {score: {"unit": s.unit, "low": s.low, "high": s.high, "better": s.better} for score, s in metric.scales().items()}
+    hints = typing.get_type_hints(cls)
+    options = {f.name: {"default": f.default, "choices": list(typing.get_args(hints[f.name]))}
+               if typing.get_origin(hints[f.name]) is typing.Literal else {"default": f.default}
+               for f in dataclasses.fields(cls)}  # fmt: skip
+    scores = {score: {"unit": s.unit, "low": s.low, "high": s.high, "better": s.better}
+              for score, s in metric.scales().items()}  # fmt: skip
     return {"name": name, "family": family, "title": about.title, "needs": about.needs, "scores": scores,
             "options": options, "definition": about.definition, "differs": about.differs, "source": about.source,
             "validated": about.validated}  # fmt: skip
@@ -51,8 +56,9 @@ def card_text(card: dict[str, Any]) -> str:
     for score, scale in card["scores"].items():
         ends = f"{'' if scale['low'] is None else scale['low']} .. {'' if scale['high'] is None else scale['high']}"
         lines.append(f"  {score:14} {ends.strip():12} {scale['unit']:4} {scale['better']} is better")
-    for option, default in card["options"].items():
-        lines.append(f"  :{option}=  default {default}")
+    for option, facts in card["options"].items():
+        choices = f" of {', '.join(map(str, facts['choices']))}" if "choices" in facts else ""
+        lines.append(f"  :{option}=  default {facts['default']}{choices}")
     for key in ("definition", "differs", "validated", "source"):
         if card[key]:
             lines += ["", *textwrap.wrap(f"{key.capitalize()}: {card[key]}", 100)]

@@ -125,12 +125,14 @@ def stack(*decorators: Callable[[F], F]) -> Callable[[F], F]:
 
 
 raw_options = stack(
-    click.option("-s", "--size", type=SizeType(), help="Frame size of headless raw input; else from the file name."),
+    click.option("-s", "--size", type=SizeType(), metavar="WxH",
+                 help="Frame size of headless raw input; else from the file name."),
     click.option("-pix_fmt", "--pix-fmt", "--pix_fmt", "pix_fmt", metavar="FMT",
                  help="Pixel format of raw input, FFmpeg's names; else from the file name, else yuv420p."),
-    click.option("-r", "--rate", type=RateType(), help="Frame rate of raw input; else from the file name, else 25."),
+    click.option("-r", "--rate", type=RateType(), metavar="FPS",
+                 help="Frame rate of raw input; else from the file name, else 25."),
     click.option("--input-format", metavar="FORMAT",
-                 help="Container, in FFmpeg's names: rawvideo, yuv4mpegpipe, mp4, hls ... Default: found out."),
+                 help="Container of stdin, or of all inputs without it: rawvideo, yuv4mpegpipe, hls ... Default: found out."),
     click.option("--range", type=click.Choice(["auto", "limited", "full"]), default="auto", show_default=True,
                  help="Override the range the stream states."),
     click.option("--matrix", type=click.Choice(["auto", "bt601", "bt709", "bt2020"]), default="auto",
@@ -140,8 +142,9 @@ raw_options = stack(
 )  # fmt: skip
 
 selection_options = stack(
-    click.option("-ss", "--start", "start", type=TimeType(), default=0.0, help="Start here: seconds or [HH:]MM:SS."),
-    click.option("-t", "--duration", type=TimeType(), help="Measure this long."),
+    click.option("-ss", "--start", "start", type=TimeType(), metavar="T", default=0.0,
+                 help="Start here: seconds or [HH:]MM:SS."),
+    click.option("-t", "--duration", type=TimeType(), metavar="T", help="Measure this long."),
     click.option("--frames", type=click.IntRange(min=1), metavar="N", help="Measure at most N frames."),
     click.option("--subsample", type=click.IntRange(min=1), default=1, metavar="N", show_default=True,
                  help="Measure every Nth frame."),
@@ -150,7 +153,7 @@ selection_options = stack(
 compute_options = stack(
     click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]", help="Where to compute."),
     click.option("--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), default="auto", show_default=True,
-                 help="Of networks; auto is fp32 on CPU."),
+                 help="Of networks; auto is fp32 on CPU. Classic metrics do not heed it."),
     click.option("--batch", type=click.IntRange(min=1), metavar="N", help="Clips a batch; default by memory."),
     click.option("--threads", type=click.IntRange(min=0), default=0, metavar="N", help="Threads; 0 is all cores."),
     click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Seed of every random choice."),
@@ -162,11 +165,11 @@ output_options = stack(
     click.option("-f", "--format", "form", type=click.Choice(["table", "json", "csv", "ndjson", "libvmaf"]),
                  help="Form on stdout. Default: table without -o, nothing with it."),
     click.option("--score", metavar="KEY[.STAT]", help="Print this number alone, one line a file."),
-    click.option("--fail-under", "fail_under", type=LimitType(), multiple=True,
+    click.option("--fail-under", "fail_under", type=LimitType(), metavar="KEY[.STAT]=X", multiple=True,
                  help="Exit 3 when the score is below X; repeatable."),
-    click.option("--fail-over", "fail_over", type=LimitType(), multiple=True,
+    click.option("--fail-over", "fail_over", type=LimitType(), metavar="KEY[.STAT]=X", multiple=True,
                  help="Exit 3 when the score is above X; repeatable."),
-    click.option("--psnr-cap", type=CapType(), default="auto",
+    click.option("--psnr-cap", type=CapType(), metavar="DB|none", default="auto",
                  help="What an identical frame's PSNR counts as in statistics. Default: 6 x depth + 12."),
 )  # fmt: skip
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from vqmeter.cli.options import Command, raw_options, talk_options
+from vqmeter.cli.options import Command, raw_options
 
 
 @click.command("probe", cls=Command)
@@ -15,11 +15,11 @@ from vqmeter.cli.options import Command, raw_options, talk_options
 @click.option("-f", "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True,
               help="Form on stdout.")  # fmt: skip
 @raw_options
-@talk_options
+@click.option("--debug", is_flag=True, help="Show a traceback where something fails.")
 def command(files: tuple[str, ...], form: str, **options: Any) -> int:
     """Print size, pixel format, depth, range, matrix, transfer, frames, rate, rotation, field order and bitrate.
 
-    Nothing is guessed: what a file does not say is left out (null in JSON).
+    What a file does not say is left out (null in JSON), but for the rate: raw input and bare streams count as 25.
     """
     from vqmeter.cli import complain
     from vqmeter.errors import VqmeterError
@@ -41,12 +41,18 @@ def command(files: tuple[str, ...], form: str, **options: Any) -> int:
             codes.append(error.exit_code)
     if form == "json":
         click.echo(json.dumps(found, indent=1, allow_nan=False))
-    else:
+    elif found:
         click.echo("\n\n".join(_describe(info) for info in found))
     return gravest(codes)
 
 
 def _describe(info: dict[str, Any]) -> str:
-    facts = {key: value for key, value in info.items() if value not in (None, [], 0) and key != "path"}
-    lines = [f"  {key.replace('_', ' '):20} {'; '.join(value) if key == 'notes' else value}" for key, value in facts.items()]
-    return "\n".join([info["path"], *lines])
+    units = {"rate": "frames/s", "duration": "s", "bitrate": "bit/s", "size": "bytes", "rotation": "degrees",
+             "bit_depth": "bit"}  # fmt: skip
+    lines = [info["path"]]
+    for key, value in info.items():
+        if value in (None, [], 0) or key == "path":
+            continue
+        text = "; ".join(value) if key == "notes" else f"{value:,}" if key in ("bitrate", "size") else value
+        lines.append(f"  {key.replace('_', ' '):20} {text} {units.get(key, '')}".rstrip())
+    return "\n".join(lines)

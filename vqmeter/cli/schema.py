@@ -8,7 +8,8 @@ from vqmeter.cli.options import Command
 
 
 @click.command("schema", cls=Command)
-def command() -> None:
+@click.option("--debug", is_flag=True, help="Show a traceback where something fails.")
+def command(debug: bool) -> None:
     """Print the JSON Schema (draft 2020-12) that every JSON report obeys."""
     from importlib.resources import files
 

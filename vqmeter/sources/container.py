@@ -10,7 +10,7 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from fractions import Fraction
 from typing import Any, BinaryIO
 
@@ -73,14 +73,17 @@ class ContainerSource:
             raise UsageError(f"unknown --input-format '{self._options.format}'; {error}") from None
 
     def _raw_hint(self, path: str) -> str:
-        return "; headless raw video wants --input-format rawvideo -s WIDTHxHEIGHT" if self._options.size else ""
+        if path == "-" or self._options.size:
+            return "; headless raw video wants --input-format rawvideo -s WIDTHxHEIGHT"
+        return _playlist_hint(path) if self._options.format is None else ""
 
     def _video_stream(self) -> Any:
         streams = list(self._container.streams.video)
         moving = [s for s in streams if not s.disposition & av.stream.Disposition.attached_pic] or streams
         if not moving:
             kinds = sorted({s.type for s in self._container.streams if s.type}) or ["unknown"]
-            raise DecodeError(f"{self._name}: no video stream in it ({', '.join(kinds)} only)")
+            hint = self._raw_hint("-") if self._name == "stdin" else ""
+            raise DecodeError(f"{self._name}: no video stream in it ({', '.join(kinds)} only){hint}")
         stream = max(moving, key=lambda s: (bool(s.disposition & av.stream.Disposition.default), s.width * s.height))
         if len(moving) > 1:
             self._notes.append(f"{len(moving)} video streams, stream {stream.index} is measured")
@@ -157,7 +160,7 @@ class ContainerSource:
         self._packets = -1  # no longer counts from the first
         return True
 
-    def _decode(self) -> Iterator[Any]:
+    def _decode(self) -> Generator[Any, None, None]:
         number = 0
         try:
             for packet in self._container.demux(self._stream):
@@ -220,6 +223,18 @@ def _first_number(pattern: str) -> int:
     if not numbers:
         raise MissingInputError(f"{pattern}: no file fits this pattern")
     return min(numbers)
+
+
+def _playlist_hint(path: str) -> str:
+    """What to say of a file that was refused because it names other files to open."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(512)
+    except OSError:
+        return ""
+    kinds = {"hls": b"#EXTM3U", "concat": b"ffconcat version", "dash": b"<MPD"}
+    kind = next((name for name, mark in kinds.items() if mark in head), None)
+    return f"; playlists open other files: ask for it with --input-format {kind}" if kind else ""
 
 
 def _seconds(ticks: int | None, time_base: Fraction | None) -> float | None:

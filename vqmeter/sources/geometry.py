@@ -24,6 +24,7 @@ class Geometry:
     height: int
     pix_fmt: PixelFormat
     rate: Fraction
+    rate_stated: bool
     guessed: tuple[str, ...] = ()
 
 
@@ -48,7 +49,8 @@ def raw_geometry(path: str, options: InputOptions) -> Geometry:
     if width * height > options.max_pixels:
         raise DecodeError(f"{name_of(path)}: {width}x{height} is more than --max-pixels {options.max_pixels} allows")
     name = options.pix_fmt or pix_fmt or "yuv420p"
-    return Geometry(width, height, pixel_format(name), options.rate or rate or DEFAULT_RATE, tuple(guessed))
+    return Geometry(width, height, pixel_format(name), options.rate or rate or DEFAULT_RATE,
+                    bool(options.rate or rate), tuple(guessed))  # fmt: skip
 
 
 def pixel_format(name: str) -> PixelFormat:

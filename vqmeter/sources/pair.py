@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from vqmeter.errors import InputError, MismatchError, UsageError, VqmeterError
+from vqmeter.errors import InputError, MismatchError, VqmeterError
 from vqmeter.frames import Frame, PixelFormat, Plane, VideoInfo
 from vqmeter.sources import Source, name_of
 from vqmeter.sources.raw import RawSource
@@ -90,7 +90,7 @@ def fit(ref: VideoInfo, dist: VideoInfo) -> Fit:
         if of_ref is not None and of_dist is not None and of_ref != of_dist:
             warnings.append(f"{what} differs: {of_ref} in the reference, {of_dist} in the distorted; "
                             "samples are compared as stored")  # fmt: skip
-    if ref.rate and dist.rate and abs(ref.rate - dist.rate) > ref.rate / 1000:
+    if ref.rate and dist.rate and ref.rate_stated and dist.rate_stated and abs(ref.rate - dist.rate) > ref.rate / 1000:
         warnings.append(f"rate differs: {float(ref.rate):.6g} in the reference, {float(dist.rate):.6g} in the distorted; "
                         "frames are paired by number")  # fmt: skip
     if a.bit_depth != b.bit_depth:
@@ -196,12 +196,13 @@ def check_selection(source: Source, selection: Selection) -> None:
     """Refuse raw files of a wrong length, and starts behind the end.
 
     Raises
-        DecodeError, UsageError: the file or the selection holds no whole frame to measure.
+        InputError: the file or the selection holds no whole frame to measure.
     """
     if isinstance(source, RawSource):
         source.check_length(selection.last_needed())
     if source.count is not None and selection.count(source.info, source.count) == 0:
-        raise UsageError(f"{name_of(source.info.path)}: nothing to measure after -ss {selection.start:g}; "
+        asked = f"-ss {selection.start:g}" + ("" if selection.duration is None else f" -t {selection.duration:g}")
+        raise InputError(f"{name_of(source.info.path)}: nothing to measure with {asked}; "
                          f"it lasts {source.info.duration:g} seconds")  # fmt: skip
 
 

@@ -34,7 +34,7 @@ def open_raw(path: str, stream: BinaryIO | None, options: InputOptions) -> RawSo
     geometry = raw_geometry(path, options)
     fmt = geometry.pix_fmt
     info = VideoInfo(
-        path, geometry.width, geometry.height, fmt, geometry.rate, container="rawvideo", codec="rawvideo",
+        path, geometry.width, geometry.height, fmt, geometry.rate, geometry.rate_stated, container="rawvideo", codec="rawvideo",
         range=options.range or ("full" if fmt.full_range else None), matrix=options.matrix,
         notes=(f"from the file name: {', '.join(geometry.guessed)}",) if geometry.guessed else (),
     )  # fmt: skip
@@ -89,7 +89,7 @@ def _parse_y4m(path: str, line: bytes, options: InputOptions) -> VideoInfo:
         raise DecodeError(f"{name}: unknown Y4M colour space 'C{tags['C'][:40]}'")
     colour_range = {"COLORRANGE=FULL": "full", "COLORRANGE=LIMITED": "limited"}
     return VideoInfo(
-        path, width, height, fmt, rate or DEFAULT_RATE, container="yuv4mpegpipe", codec="rawvideo",
+        path, width, height, fmt, rate or DEFAULT_RATE, rate is not None, container="yuv4mpegpipe", codec="rawvideo",
         range=options.range or next((colour_range[x] for x in extras if x in colour_range), None),
         matrix=options.matrix, sample_aspect_ratio=aspect,
         field_order={"t": "tt", "b": "bb", "p": "progressive"}.get(tags.get("I", "")),
@@ -214,7 +214,7 @@ class RawSource:
             if not (first + _read_line(self._stream, self._name)).startswith(b"FRAME"):
                 raise DecodeError(f"{self._name}: frame {number} does not begin with FRAME; the stream is damaged")
         buffer = np.empty(self._bytes, np.uint8)
-        got = _fill(self._stream, memoryview(buffer))
+        got = _fill(self._stream, memoryview(buffer.data))
         if got == 0 and not self._marker and number:
             return None
         if got < self._bytes:

@@ -6,7 +6,7 @@ import contextlib
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from typing import TextIO
+from typing import IO
 
 from vqmeter.errors import OutputError, UsageError
 from vqmeter.report import Report
@@ -87,7 +87,7 @@ def write(report: Report, path: str) -> None:
                 os.unlink(temporary)
 
 
-def write_text(pieces: Iterator[str], file: TextIO) -> None:
+def write_text(pieces: Iterator[str], file: IO[str]) -> None:
     for piece in pieces:
         file.write(piece)
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from vqmeter.report import STATISTICS, Report, Result
+from vqmeter.sources import name_of
 
 _SHOWN = ("score", "min", "p5", "median", "max", "std")
 
@@ -44,34 +45,47 @@ def _row(cells: list[Any]) -> str:
 
 def render_table(report: Report) -> Iterator[str]:
     """Pooled scores for a person: one row a score, one block a file."""
+    import sys
+
+    from rich import box
     from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
 
+    lines = box.SIMPLE_HEAD if _can_say("─", sys.stdout.encoding) else box.ASCII2
     out = io.StringIO()
-    console = Console(file=out, width=100, highlight=False, color_system=None)
+    console = Console(file=out, width=120, highlight=False, color_system=None)
     for result in report.results:
         if not result.pooled:
             continue
-        table = Table(title=Text(title_of(result)), title_justify="left", title_style="", pad_edge=False)
+        out.write(title_of(result) + "\n")
+        table = Table(box=lines, show_edge=False, pad_edge=False)
         table.add_column("score", no_wrap=True)
         for name in ("mean", *_SHOWN[1:]):
             table.add_column(name, justify="right", no_wrap=True)
         for name, values in result.pooled.items():
             table.add_row(name, *(shown(values.get(s)) for s in _SHOWN))
         console.print(table)
-    yield out.getvalue()
+        out.write("\n")
+    yield "\n".join(line.rstrip() for line in out.getvalue().split("\n"))
+
+
+def _can_say(text: str, encoding: str | None) -> bool:
+    try:
+        return bool(text.encode(encoding or "ascii"))
+    except (UnicodeEncodeError, LookupError):
+        return False
 
 
 def title_of(result: Result) -> str:
     """`dist.mp4 against ref.yuv, 300 frames of 1920x1080`."""
     dist, ref = result.inputs["distorted"], result.inputs.get("reference")
-    against = f" against {ref['path']}" if ref else ""
-    return f"{dist['path']}{against}, {len(result.columns['n'])} frames of {dist['width']}x{dist['height']}"
+    against = f" against {name_of(ref['path'])}" if ref else ""
+    count = len(result.columns["n"])
+    return f"{name_of(dist['path'])}{against}, {count} frame{'s' * (count != 1)} of {dist['width']}x{dist['height']}"
 
 
 def shown(value: float | None) -> str:
-    """A number as the table shows it: six significant digits, `inf`, or nothing."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
+    """A number as the table shows it: four decimals, six where it is small, `inf`, or nothing."""
+    if value is None or math.isnan(value):
         return ""
-    return f"{value:.6g}" if abs(value) < 1 else f"{value:.4f}"
+    return f"{value:.6f}" if abs(value) <= 1 else f"{value:.4f}"
