@@ -71,6 +71,17 @@ def test_a_single_frame_is_enough(clips, name):
     assert run(clips, name, frames=1).validity["frames_compared"] == 1
 
 
+@pytest.mark.cuda
+@pytest.mark.parametrize("name", FR)
+def test_cuda_equals_cpu(clips, name):
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA GPU here")
+    cpu, cuda = run(clips, name, device="cpu"), run(clips, name, device="cuda")
+    for score, values in cpu.series.items():
+        np.testing.assert_allclose(values.array, cuda.series[score].array, rtol=0, atol=1e-4)
+
+
 @pytest.mark.parametrize(("family", "name"), [(f, n) for f, table in NAMES.items() for n in table])
 def test_metrics_are_picklable_and_documented(family, name):
     metric = find(family, name).metric

@@ -13,14 +13,14 @@ def resolve_device(wanted: str, prefers_cuda: bool) -> str:
     """
     if wanted == "cpu" or (wanted == "auto" and not prefers_cuda):
         return "cpu"
+    kind, _, number = wanted.partition(":")
+    if wanted != "auto" and (kind != "cuda" or not (number or "0").isdigit()):
+        raise UsageError(f"unknown device '{wanted}'; there are auto, cpu, cuda and cuda:N")
     import torch
 
     usable = torch.cuda.is_available()
     if wanted == "auto":
         return "cuda:0" if usable else "cpu"
-    kind, _, number = wanted.partition(":")
-    if kind != "cuda" or not (number or "0").isdigit():
-        raise UsageError(f"unknown device '{wanted}'; there are auto, cpu, cuda and cuda:N")
     if not usable:
         raise DeviceError("no usable CUDA GPU here; use --device cpu")
     if int(number or 0) >= torch.cuda.device_count():

@@ -81,7 +81,7 @@ class Context:
     threads: int = 1
     batch: int | None = None
     seed: int = 0
-    maps: bool = False
+    maps: bool = False  # whether quality maps are wanted from metrics that have them (`has_map`)
 
 
 @dataclass(frozen=True)
@@ -174,10 +174,18 @@ class Metric(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Mapped:
+    """The numbers of a frame together with its quality maps."""
+
+    values: Sequence[float]
+    maps: tuple[QualityMap, ...]
+
+
 class FrameMeter:
     """A meter that scores every frame by itself: subclasses fill `scores` and give `prepare` the numbers.
 
-    `prepare` returns one float for each name of `scores`, in their order.
+    `prepare` returns one float for each name of `scores`, in their order, or these as `Mapped` with maps.
     """
 
     scores: Mapping[str, Scale]
@@ -186,14 +194,18 @@ class FrameMeter:
     def plan(self) -> Iterator[tuple[int, ...]]:
         return zip(itertools.count())
 
-    def prepare(self, sample: Sample) -> Sequence[float]:
+    def prepare(self, sample: Sample) -> Sequence[float] | Mapped:
         raise NotImplementedError
 
     def score(self, batch: Sequence[Clip]) -> Iterator[Score | QualityMap]:
         for clip in batch:
             n = clip.frames[0]
             span = range(n, n + 1)
-            for name, value in zip(self.scores, clip.items[0], strict=True):
+            item = clip.items[0]
+            if isinstance(item, Mapped):
+                yield from item.maps
+                item = item.values
+            for name, value in zip(self.scores, item, strict=True):
                 yield Score(name, value, span)
 
     def finish(self) -> Iterator[Score | QualityMap]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from vqmeter.clips import Assembler
 from vqmeter.errors import DecodeError, InputError, VqmeterError
 from vqmeter.frames import Frame
-from vqmeter.metric import Chosen, Sample, Score
+from vqmeter.heatmaps import map_path, save
+from vqmeter.metric import Chosen, QualityMap, Sample, Score
 from vqmeter.report import Result
 from vqmeter.sources.pair import Group, Lane, at_depth, identical
 
@@ -24,6 +25,7 @@ class Run:
     chosen: list[Chosen]
     assemblers: list[Assembler]
     stopped: bool = False
+    map_folder: str | None = None
 
     def stop(self, error: VqmeterError) -> None:
         """Take no more frames: a worker could not read or reduce one."""
@@ -84,13 +86,17 @@ def take(run: Run, prepared: Prepared) -> None:
         run.lane.error = DecodeError(f"{result.name}: frame {frame.index} was decoded with errors; the file is damaged")
     for chosen, assembler, item in zip(run.chosen, run.assemblers, prepared.items, strict=True):
         if item is not None:
-            _book(result, chosen, assembler.push(index, item))
+            _book(run, chosen, assembler.push(index, item))
 
 
-def _book(result: Result, chosen: Chosen, scores: Iterable[Any]) -> None:
+def _book(run: Run, chosen: Chosen, scores: Iterable[Score | QualityMap]) -> None:
     for score in scores:
         if isinstance(score, Score):
-            result.add(score, chosen.rename(score.name))
+            run.result.add(score, chosen.rename(score.name))
+        elif run.map_folder is not None:
+            info = run.lane.source.info
+            quality = replace(score, name=chosen.rename(score.name))
+            save(quality, (info.width, info.height), map_path(run.map_folder, run.result.name, quality))
 
 
 def _round(seconds: float | None) -> float | None:
@@ -102,7 +108,7 @@ def finish(run: Run) -> None:
     result = run.result
     frames = len(result.columns["n"])
     for chosen, assembler in zip(run.chosen, run.assemblers, strict=True):
-        _book(result, chosen, assembler.finish(frames, chosen.metric.needs_length))
+        _book(run, chosen, assembler.finish(frames, chosen.metric.needs_length))
         if assembler.repeated and chosen.metric.needs_length:
             warning = f"{chosen.key}: the video ended early; its last frame stood in for {assembler.repeated}"
             result.validity["warnings"].append(warning)

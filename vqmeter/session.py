@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from fractions import Fraction
 from itertools import islice
 from typing import Any
@@ -21,9 +21,11 @@ from vqmeter.clips import Assembler
 from vqmeter.devices import resolve_device
 from vqmeter.environment import environment, peak_rss_mib, redact
 from vqmeter.errors import UsageError, VqmeterError
+from vqmeter.frames import VideoInfo
 from vqmeter.metric import Chosen, Context, Stream, choose
 from vqmeter.report import Report, Result, Series
 from vqmeter.runs import Prepared, Run, finish, prepare, take, wanted
+from vqmeter.settings import Settings, cpu_count
 from vqmeter.sources import MAX_PIXELS, InputOptions, Source, open_video
 from vqmeter.sources.geometry import parse_rate, parse_size
 from vqmeter.sources.pair import (
@@ -36,41 +38,11 @@ from vqmeter.sources.pair import (
     fit,
     walk,
 )
+from vqmeter.sources.scaling import Scale
+from vqmeter.worst import Worst, export
 
 _CHUNK_BYTES = 2 << 20
 Progress = Callable[[int, int | None], None]
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How to measure, as resolved from the command line or the call to `measure`."""
-
-    metrics: tuple[str, ...] = ("psnr", "ssim")
-    models: tuple[str, ...] = ()
-    selection: Selection = field(default_factory=Selection)
-    ref_input: InputOptions = field(default_factory=InputOptions)
-    dist_input: InputOptions = field(default_factory=InputOptions)
-    planes: str = "y"
-    device: str = "auto"
-    precision: str = "auto"
-    threads: int = 0
-    batch: int | None = None
-    seed: int = 0
-    psnr_cap: float | str | None = "auto"
-
-    def to_json(self, pix_fmt: str) -> dict[str, Any]:
-        s = self.selection
-        return {
-            "metrics": list(self.metrics), "models": list(self.models), "start": s.start, "duration": s.duration,
-            "frames": s.frames, "subsample": s.every, "shortest": s.shortest, "planes": self.planes,
-            "compare_format": pix_fmt, "device": self.device, "precision": self.precision,
-            "threads": self.threads or cpu_count(), "batch": self.batch, "seed": self.seed, "psnr_cap": self.psnr_cap,
-        }  # fmt: skip
-
-
-def cpu_count() -> int:
-    """The cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def measure(
@@ -100,6 +72,11 @@ def measure(
     batch: int | None = None,
     seed: int = 0,
     psnr_cap: float | str | None = "auto",
+    scale: str = "none",
+    map: str | os.PathLike[str] | None = None,
+    worst: int = 0,
+    worst_by: str | None = None,
+    worst_dir: str | os.PathLike[str] = "worst",
     max_pixels: int = MAX_PIXELS,
     progress: Progress | None = None,
     argv: Sequence[str] | None = None,
@@ -110,7 +87,9 @@ def measure(
     `NAME[:KEY=VALUE]...[,NAME...]`; with a reference and neither named, `psnr,ssim`. `size` ("1920x1080" or
     (1920, 1080)), `pix_fmt` and `rate` describe headless raw input; `input_format` names the container of stdin, or of
     all inputs where none is stdin. `start` and `duration` are in seconds.
-    `psnr_cap` is in dB, None for no ceiling.
+    `psnr_cap` is in dB, None for no ceiling. `scale` is `none`, `ref` or `WxH`, with `:bicubic`, `:lanczos` or
+    `:bilinear`. `map` is a folder for quality maps, `worst` the number of worst frames (by score `worst_by`, the first
+    one by default) to write as pictures into `worst_dir`.
 
     Returns a `Report`; a file that fails carries its error in its result, and what was scored before is kept.
 
@@ -136,7 +115,8 @@ def measure(
         (metrics,) if isinstance(metrics, str) else tuple(metrics),
         (models,) if isinstance(models, str) else tuple(models),
         Selection(start, duration, frames, subsample, shortest), ref_input, dist_input, planes, device, precision,
-        threads, batch, seed, psnr_cap,
+        threads, batch, seed, psnr_cap, Scale.parse(scale), None if map is None else os.fspath(map),
+        Worst(worst, worst_by or "", os.fspath(worst_dir)) if worst else None,
     )  # fmt: skip
     return Session(ref, paths, settings, progress).run(list(argv) if argv is not None else [])
 
@@ -149,6 +129,8 @@ class Session:
             raise UsageError("no distorted file named")
         if [ref, *dists].count("-") > 1:
             raise UsageError("stdin can be read once; only one input may be '-'")
+        if settings.worst is not None and "-" in (ref, *dists):
+            raise UsageError("the worst frames are read again, and stdin cannot be; write it to a file first")
         self.settings = settings
         self.threads = settings.threads or cpu_count()
         self._paths = (ref, dists)
@@ -158,6 +140,8 @@ class Session:
         )
         if not self._chosen:
             raise UsageError("no metric and no model named")
+        if settings.map_folder is not None and not any(getattr(c.metric, "has_map", False) for c in self._chosen):
+            raise UsageError(f"none of {', '.join(c.name for c in self._chosen)} has a quality map; ssim has")
         self._devices = [resolve_device(settings.device, c.metric.prefers_cuda) for c in self._chosen]
         self._chunk = 1
         self._closing = ExitStack()
@@ -168,26 +152,45 @@ class Session:
         ref, dists = self._paths
         report = Report("nr" if ref is None else "fr", redact(argv), {})
         with self._closing:
-            opened = [(path, self._try_open(path, self.settings.dist_input)) for path in dists]
             reference = None if ref is None else self._try_open(ref, self.settings.ref_input)
+            known = reference.info if reference is not None and not isinstance(reference, VqmeterError) else None
+            opened = [(path, self._try_open(path, self.settings.dist_input, known)) for path in dists]
             runs = [run for path, source in opened if (run := self._begin(report, path, reference, source))]
             if runs:
                 self._drive(None if reference is None else self._start(_opened(reference)), runs)
+        if self.settings.worst is not None:
+            self._export_worst(report, self.settings.worst)
         seconds = time.perf_counter() - started
         report.environment = environment(self.threads)
         for result in report.results:
             result.timing = _timing(seconds, len(result.columns["n"]))
         return report
 
-    def _try_open(self, path: str, options: InputOptions) -> Source | VqmeterError:
+    def _try_open(self, path: str, options: InputOptions, ref: VideoInfo | None = None) -> Source | VqmeterError:
+        """Open an input and scale it where that is asked for; `ref` is the reference's info for a distorted file."""
         try:
             source = open_video(path, options)
+            self._closing.callback(source.close)
+            check_selection(source, self.settings.selection)
         except UsageError:
             raise
         except VqmeterError as error:
             return error
-        self._closing.callback(source.close)
-        return source
+        scale = self.settings.scale
+        return source if scale is None or (scale.size is None and ref is None) else scale.apply(source, ref)
+
+    def _export_worst(self, report: Report, worst: Worst) -> None:
+        """Read the files again and write their worst frames."""
+        ref, _ = self._paths
+        for result in report.results:
+            if not any(series.values for series in result.series.values()):
+                continue
+            wanted = replace(worst, key=worst.key or next(iter(result.series)))
+            with ExitStack() as self._closing:
+                first = None if ref is None else _opened(self._try_open(ref, self.settings.ref_input))
+                known = None if first is None else first.info
+                second = _opened(self._try_open(result.name, self.settings.dist_input, known))
+                export(first, second, self.settings.selection, result, wanted)
 
     def _start(self, source: Source) -> Lane:
         lane = Lane.start(source, self.settings.selection)
@@ -211,9 +214,6 @@ class Session:
 
     def _open_run(self, result: Result, ref: Source | None, dist: Source) -> Run:
         selection = self.settings.selection
-        for source in (ref, dist):
-            if source is not None:
-                check_selection(source, selection)
         if ref is None:
             fitted = Fit(common_format(dist.info.pix_fmt, dist.info.pix_fmt.bit_depth))
         else:
@@ -228,12 +228,12 @@ class Session:
         assemblers = [self._open_meter(c, d, stream, result) for c, d in zip(self._chosen, self._devices, strict=True)]
         size = compare.frame_bytes(dist.info.width, dist.info.height)
         self._chunk = max(1, min(64, _CHUNK_BYTES // max(1, size)))
-        return Run(self._start(dist), result, compare.bit_depth, self._chosen, assemblers)
+        return Run(self._start(dist), result, compare.bit_depth, self._chosen, assemblers, map_folder=self.settings.map_folder)
 
     def _open_meter(self, chosen: Chosen, device: str, stream: Stream, result: Result) -> Assembler:
         s = self.settings
         precision = "fp32" if s.precision == "auto" else s.precision
-        meter = chosen.metric.open(stream, Context(device, precision, self.threads, s.batch, s.seed))
+        meter = chosen.metric.open(stream, Context(device, precision, self.threads, s.batch, s.seed, s.map_folder is not None))
         depth = stream.compare_format.bit_depth
         for score, scale in meter.scores.items():
             name = chosen.rename(score)

@@ -104,6 +104,25 @@ def test_real_pictures(testdata, tmp_path, picture):
     assert got == pytest.approx(oracle(a, b, 255), abs=1e-5)
 
 
+@pytest.mark.parametrize("depth", [8, 10, 12, 16])
+def test_photographs_at_every_depth(testdata, tmp_path, depth):
+    """A photograph's luma spread over the depth, against itself coarser and shifted, as headless raw files."""
+    from skimage.io import imread
+
+    picture = sorted((testdata / "media/images/cid22_train").glob("*.png"))[3]
+    peak = (1 << depth) - 1
+    luma = imread(picture)[..., :3].astype(float) @ [0.299, 0.587, 0.114] / 255 * peak
+    pair = [np.rint(luma), np.rint(np.clip(np.roll(luma, 1, 1) * 0.97 + peak * 0.01, 0, peak))]
+    fmt, dtype = ("gray", np.uint8) if depth == 8 else (f"gray{depth}le", "<u2")
+    for name, plane in zip(("ref", "dist"), pair, strict=True):
+        plane.astype(dtype).tofile(tmp_path / f"{name}.yuv")
+    height, width = luma.shape
+    got = measure(tmp_path / "dist.yuv", reference=tmp_path / "ref.yuv", size=(width, height), pix_fmt=fmt).pooled
+    assert got["ssim_y"]["score"] == pytest.approx(oracle(*pair, peak), abs=1e-6)
+    error = int(((pair[0].astype(np.int64) - pair[1].astype(np.int64)) ** 2).sum())
+    assert got["psnr_y"]["score"] == pytest.approx(10 * np.log10(peak**2 * luma.size / error), abs=1e-9)
+
+
 def test_golden_piq_pictures(testdata):
     """.68237 (goldhill, grey) and .67909 (I01, rounded luma): SSIM without downsampling, piq 0.8 in float64."""
     folder = testdata / "golden/expected/piq"

@@ -24,6 +24,15 @@ from vqmeter.cli.options import (
               help="NAME[:KEY=VALUE]...[,NAME...]; repeatable. Default: psnr,ssim. 'vqmeter models' lists all.")  # fmt: skip
 @click.option("--planes", type=click.Choice(["y", "yuv"]), default="y", show_default=True,
               help="Planes that metrics of one plane (ssim) look at.")  # fmt: skip
+@click.option("--scale", default="none", show_default=True, metavar="none|ref|WxH[:ALGORITHM]",
+              help="Scale the distorted to the reference's size, or both to WxH: bicubic, lanczos or bilinear.")  # fmt: skip
+@click.option("--map", type=click.Path(file_okay=False), metavar="DIR",
+              help="Write a heat map of every frame for metrics that have one.")  # fmt: skip
+@click.option("--worst", type=click.IntRange(min=0), default=0, metavar="N",
+              help="Write the N worst frames as PNG, reference beside distorted.")  # fmt: skip
+@click.option("--worst-by", metavar="KEY", help="The score that decides which are worst; default: the first one.")
+@click.option("--worst-dir", type=click.Path(file_okay=False), default="worst", show_default=True, metavar="DIR",
+              help="Where the worst frames go.")  # fmt: skip
 @click.option("--shortest", is_flag=True, help="Unequal lengths: compare the common frames instead of failing.")
 @raw_options
 @click.option("--ref-size", type=SizeType(), metavar="WxH", help="Size of a raw reference where it differs.")

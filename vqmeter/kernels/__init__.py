@@ -5,9 +5,12 @@ frame, and the caller spreads frames over a thread pool. Planes are C-contiguous
 `(h, pitch)`; only the first `width <= pitch` columns are picture. Kernels check nothing: shapes are the caller's word.
 """
 
+import atexit
 import contextlib
 import logging
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -31,8 +34,21 @@ def _without_blas() -> Iterator[None]:
 
 
 with _without_blas():
-    import numba.np.arraymath
+    import numba.np.arraymath  # noqa: F401  (the module that looks)
     from numba.core import event
+
+
+def _keep_compiled_code() -> None:
+    """Let kernels cache where the user can write; where that is nowhere, in a private folder of this process."""
+    try:
+        numba.njit(cache=True)(_keep_compiled_code)
+    except RuntimeError:
+        folder = tempfile.mkdtemp(prefix="vqmeter-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        numba.config.CACHE_DIR = folder
+
+
+_keep_compiled_code()
 
 
 class _SayThatItCompiles(event.Listener):

@@ -15,11 +15,11 @@ from fractions import Fraction
 from typing import Any, BinaryIO
 
 import av
-import numpy as np
 
 from vqmeter.errors import DecodeError, MissingInputError, UsageError, VqmeterError
-from vqmeter.frames import Frame, PixelFormat, Plane, VideoInfo
+from vqmeter.frames import Frame, PixelFormat, VideoInfo
 from vqmeter.sources import InputOptions, is_sequence, name_of
+from vqmeter.sources.pictures import planes_of
 
 _PLAYLISTS = {"hls", "applehttp", "dash", "webm_dash_manifest", "concat", "concatf", "imf", "sdp", "rtsp", "tedcaptions"}
 _RANGES = {1: "limited", 2: "full"}
@@ -27,7 +27,7 @@ _MATRICES = {0: "rgb", 1: "bt709", 4: "fcc", 5: "bt601", 6: "bt601", 7: "smpte24
 _PRIMARIES = {1: "bt709", 4: "bt470m", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 8: "film", 9: "bt2020", 11: "p3-dci",
               12: "p3"}  # fmt: skip
 _TRANSFERS = {1: "bt709", 4: "gamma22", 5: "gamma28", 6: "smpte170m", 7: "smpte240m", 8: "linear", 13: "srgb", 14: "bt2020-10",
-              15: "bt2020-12", 16: "pq", 18: "hlg"}  # fmt: skip
+              15: "bt2020-12", 16: "smpte2084", 18: "arib-std-b67"}  # fmt: skip
 _FIELD_ORDERS = {1: "progressive", 2: "tt", 3: "bb", 4: "tb", 5: "bt"}
 
 
@@ -189,20 +189,11 @@ class ContainerSource:
                               f"at frame {index}; cut the stream there")  # fmt: skip
         if self._swscale is not None:
             picture = picture.reformat(format=self._swscale)
-        planes = self._planes(picture)
+        planes = planes_of(picture, self._pix_fmt)
         kind = av.video.frame.PictureType(picture.pict_type).name
         size = self._sizes.pop(picture.pts, None) if picture.pts is not None else None
         return Frame(self.info, index, lambda: planes, picture.pts, time, None if kind == "NONE" else kind, size,
                      bool(picture.is_corrupt))  # fmt: skip
-
-    def _planes(self, picture: Any) -> tuple[Plane, ...]:
-        fmt = self._pix_fmt
-        memory = []
-        for plane in picture.planes[: len(fmt.memory_planes)]:
-            samples = np.frombuffer(plane, fmt.memory_dtype)
-            pitch = abs(plane.line_size) // fmt.bytes_per_sample
-            memory.append(samples[: samples.size // pitch * pitch].reshape(-1, pitch))
-        return fmt.planes(memory, picture.width, picture.height)
 
     def close(self) -> None:
         self._decoded.close()

@@ -77,7 +77,7 @@ def fit(ref: VideoInfo, dist: VideoInfo) -> Fit:
     names = name_of(ref.path), name_of(dist.path)
     if (ref.width, ref.height) != (dist.width, dist.height):
         raise MismatchError(f"{names[1]} is {dist.width}x{dist.height}, but its reference {names[0]} is "
-                            f"{ref.width}x{ref.height}; scale one to the other's size first")  # fmt: skip
+                            f"{ref.width}x{ref.height}; --scale ref brings it to that size")  # fmt: skip
     a, b = ref.pix_fmt, dist.pix_fmt
     if (a.family, a.sub_x, a.sub_y) != (b.family, b.sub_x, b.sub_y):
         raise MismatchError(f"{names[1]} is {b.name}, but its reference {names[0]} is {a.name}; "

@@ -19,7 +19,7 @@ import numpy as np
 from vqmeter.errors import MismatchError
 from vqmeter.frames import Frame, Plane
 from vqmeter.kernels.rows import rows
-from vqmeter.metric import About, Context, FrameMeter, Meter, Sample, Scale, Stream
+from vqmeter.metric import About, Context, FrameMeter, Mapped, Meter, QualityMap, Sample, Scale, Stream
 
 TAPS = 11
 _RGB2GRAY = (0.298936021293775, 0.587043074451121, 0.114020904255103)
@@ -47,12 +47,13 @@ class Ssim:
     needs_length: ClassVar[bool] = False
     identical_is_best: ClassVar[bool] = True
     prefers_cuda: ClassVar[bool] = False
+    has_map: ClassVar[bool] = True
 
     def scales(self) -> Mapping[str, Scale]:
         return {f"ssim_{c}": _scale(c) for c in ("y", "cb", "cr")}
 
     def open(self, stream: Stream, context: Context) -> Meter:
-        return SsimMeter(stream) if context.device == "cpu" else TorchSsimMeter(stream, context.device)
+        return SsimMeter(stream, context.maps) if context.device == "cpu" else TorchSsimMeter(stream, context.device, context.maps)
 
 
 def luma(frame: Frame) -> Plane:
@@ -70,8 +71,9 @@ def _rgb2gray(frame: Frame) -> Plane:
 class SsimMeter(FrameMeter):
     """The numba kernel, one frame a thread."""
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: Stream, maps: bool = False) -> None:
         fmt, info = stream.compare_format, stream.dist
+        self._maps = maps
         self._depth = fmt.bit_depth
         names = fmt.component_names if stream.planes == "yuv" and fmt.family == "yuv" else ("y",)
         self.scores = {f"ssim_{c}": _scale(c) for c in names}
@@ -83,9 +85,15 @@ class SsimMeter(FrameMeter):
     def planes(self, frame: Frame) -> tuple[Plane, ...]:
         return (luma(frame), *frame.planes[1 : len(self.scores)])
 
-    def prepare(self, sample: Sample) -> Sequence[float]:
+    def prepare(self, sample: Sample) -> Sequence[float] | Mapped:
         ref, dist = (self.planes(frame) for frame in sample.pair)
-        return [self._similarity(a, b) for a, b in zip(ref, dist, strict=True)]
+        values = [self._similarity(a, b) for a, b in zip(ref, dist, strict=True)]
+        return Mapped(values, (self._map(ref[0], dist[0], sample.index),)) if self._maps else values
+
+    def _map(self, ref: Plane, dist: Plane, index: int) -> QualityMap:
+        from vqmeter.kernels.ssim import ssim_map
+
+        return QualityMap("ssim_y", index, ssim_map(rows(ref), rows(dist), dist.shape[1], self._depth), 0.0, 1.0)
 
     def _similarity(self, ref: Plane, dist: Plane) -> float:
         from vqmeter.kernels.ssim import ssim
@@ -96,8 +104,8 @@ class SsimMeter(FrameMeter):
 class TorchSsimMeter(SsimMeter):
     """The same on a torch device, from sums and differences of the samples as the kernel has them."""
 
-    def __init__(self, stream: Stream, device: str) -> None:
-        super().__init__(stream)
+    def __init__(self, stream: Stream, device: str, maps: bool = False) -> None:
+        super().__init__(stream, maps)
         self._device = device
 
     def _similarity(self, ref: Plane, dist: Plane) -> float:
