@@ -123,8 +123,9 @@ def metric_entry(card: dict[str, Any]) -> str:
     for name, scale in card["scores"].items():
         facts = [ends(scale), scale["unit"], f"{scale['better']} is better"]
         lines += [".TP", f".B {roff(name)}", roff(", ".join(fact for fact in facts if fact))]
-    for name, default in card["options"].items():
-        lines += [".TP", f"\\fB:{roff(name)}=\\fR", f"default {roff(str(default))}"]
+    for name, facts in card["options"].items():
+        choices = f", one of {', '.join(map(str, facts['choices']))}" if "choices" in facts else ""
+        lines += [".TP", f"\\fB:{roff(name)}=\\fR", roff(f"default {facts['default']}{choices}")]
     for key, text in card.items():
         if key not in ("name", "title", "family", "needs") and isinstance(text, str) and text:
             lines += [".PP", roff(f"{key.capitalize()}: {text}")]

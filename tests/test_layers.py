@@ -16,7 +16,7 @@ LAYERS = [
     {"clips", "tensors", "networks", "weights", "report"},
     {"metrics", "writers", "devices", "environment", "heatmaps", "worst"},
     {"settings"},
-    {"runs"},
+    {"runs", "on_reference"},
     {"session"},
     {"training", "distortions", "evaluation", "bdrate"},
     {"cli"},

@@ -29,8 +29,23 @@ from vqmeter.frames import Frame, PixelFormat, VideoInfo
 #: Metric name -> where it lives. Read without importing any of them.
 NAMES: dict[str, dict[str, str]] = {
     "fr": {
+        "fsim": "vqmeter.metrics.fr.fsim:Fsim",
+        "fsimc": "vqmeter.metrics.fr.fsim:Fsimc",
+        "ipm_fsim": "vqmeter.metrics.fr.ipm:IpmFsim",
+        "ipm_srsim": "vqmeter.metrics.fr.ipm:IpmSrsim",
+        "ipm_ssim": "vqmeter.metrics.fr.ipm:IpmSsim",
+        "ms_ssim": "vqmeter.metrics.fr.ms_ssim:MsSsim",
         "psnr": "vqmeter.metrics.fr.psnr:Psnr",
+        "rfsim": "vqmeter.metrics.fr.rfsim:Rfsim",
+        "srsim": "vqmeter.metrics.fr.srsim:Srsim",
         "ssim": "vqmeter.metrics.fr.ssim:Ssim",
+        "ssim_ffmpeg": "vqmeter.metrics.fr.ssim_ffmpeg:SsimFfmpeg",
+        "uqi": "vqmeter.metrics.fr.uqi:Uqi",
+        "vmaf": "vqmeter.metrics.fr.vmaf:Vmaf",
+        "vmaf_4k": "vqmeter.metrics.fr.vmaf:Vmaf4k",
+        "vmaf_neg": "vqmeter.metrics.fr.vmaf:VmafNeg",
+        "vsi": "vqmeter.metrics.fr.vsi:Vsi",
+        "xpsnr": "vqmeter.metrics.fr.xpsnr:Xpsnr",
     },
     "nr": {},
 }

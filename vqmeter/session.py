@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import fields, replace
 from fractions import Fraction
 from itertools import islice
 from typing import Any
@@ -20,13 +20,14 @@ from typing import Any
 from vqmeter.clips import Assembler
 from vqmeter.devices import resolve_device
 from vqmeter.environment import environment, peak_rss_mib, redact
-from vqmeter.errors import UsageError, VqmeterError
+from vqmeter.errors import InputError, UsageError, VqmeterError
 from vqmeter.frames import VideoInfo
 from vqmeter.metric import Chosen, Context, Stream, choose
+from vqmeter.on_reference import add_differences, with_references
 from vqmeter.report import Report, Result, Series
 from vqmeter.runs import Prepared, Run, finish, prepare, take, wanted
 from vqmeter.settings import Settings, cpu_count
-from vqmeter.sources import MAX_PIXELS, InputOptions, Source, open_video
+from vqmeter.sources import MAX_PIXELS, InputOptions, Source, name_of, open_video
 from vqmeter.sources.geometry import parse_rate, parse_size
 from vqmeter.sources.pair import (
     Fit,
@@ -51,6 +52,8 @@ def measure(
     reference: str | os.PathLike[str] | None = None,
     metrics: str | Sequence[str] | None = None,
     models: str | Sequence[str] = (),
+    weights: str | None = None,
+    model_ref: bool = False,
     size: tuple[int, int] | str | None = None,
     pix_fmt: str | None = None,
     rate: Fraction | float | str | None = None,
@@ -84,7 +87,8 @@ def measure(
     """Measure one distorted video, or several against the same reference.
 
     `distorted` and `reference` are paths, `-` is stdin. `metrics` (full reference) and `models` (no reference) are
-    `NAME[:KEY=VALUE]...[,NAME...]`; with a reference and neither named, `psnr,ssim`. `size` ("1920x1080" or
+    `NAME[:KEY=VALUE]...[,NAME...]`; with a reference and neither named, `psnr,ssim`. `model_ref` scores the reference
+    with the models too and gives the difference. `size` ("1920x1080" or
     (1920, 1080)), `pix_fmt` and `rate` describe headless raw input; `input_format` names the container of stdin, or of
     all inputs where none is stdin. `start` and `duration` are in seconds.
     `psnr_cap` is in dB, None for no ceiling. `scale` is `none`, `ref` or `WxH`, with `:bicubic`, `:lanczos` or
@@ -115,10 +119,16 @@ def measure(
         (metrics,) if isinstance(metrics, str) else tuple(metrics),
         (models,) if isinstance(models, str) else tuple(models),
         Selection(start, duration, frames, subsample, shortest), ref_input, dist_input, planes, device, precision,
-        threads, batch, seed, psnr_cap, Scale.parse(scale), None if map is None else os.fspath(map),
+        threads, batch, seed, psnr_cap, weights, model_ref, Scale.parse(scale), None if map is None else os.fspath(map),
         Worst(worst, worst_by or "", os.fspath(worst_dir)) if worst else None,
     )  # fmt: skip
-    return Session(ref, paths, settings, progress).run(list(argv) if argv is not None else [])
+    words = list(argv) if argv is not None else []
+    if ref is not None:
+        return Session(ref, paths, settings, progress).run(words)
+    reports = [Session(None, [path], settings, progress).run(words) for path in paths]
+    if not reports:
+        raise UsageError("no clip named")
+    return replace(reports[-1], results=[result for report in reports for result in report.results])
 
 
 class Session:
@@ -135,8 +145,13 @@ class Session:
         self.threads = settings.threads or cpu_count()
         self._paths = (ref, dists)
         self._progress = progress
+        models = choose("nr", settings.models) if settings.models else []
+        if settings.weights is not None:
+            models = [_with_weights(model, settings.weights) for model in models]
+        if settings.model_ref and ref is None:
+            raise UsageError("--model-ref wants a reference")
         self._chosen = (choose("fr", settings.metrics) if settings.metrics else []) + (
-            choose("nr", settings.models) if settings.models else []
+            with_references(models) if settings.model_ref else models
         )
         if not self._chosen:
             raise UsageError("no metric and no model named")
@@ -221,6 +236,8 @@ class Session:
             check_lengths(ref, dist, selection)
         compare = fitted.compare_format
         exact = selection.count(dist.info, dist.count)
+        if exact is None and any(c.metric.needs_length for c in self._chosen):
+            exact = self._exact_length(dist)
         stream = Stream(dist.info, None if ref is None else ref.info, compare, exact, dist.info.rate, self.settings.planes)
         result.settings = self.settings.to_json(compare.name)
         result.validity = {"frames_compared": 0, "unmatched": [], "identical_frames": 0, "offset": 0,
@@ -229,6 +246,19 @@ class Session:
         size = compare.frame_bytes(dist.info.width, dist.info.height)
         self._chunk = max(1, min(64, _CHUNK_BYTES // max(1, size)))
         return Run(self._start(dist), result, compare.bit_depth, self._chosen, assemblers, map_folder=self.settings.map_folder)
+
+    def _exact_length(self, source: Source) -> int:
+        """How many frames will be measured, counted without decoding.
+
+        Raises
+            InputError: a pipe, whose length nobody knows before its end.
+        """
+        frames = self.settings.selection.count(source.info, source.length()) or self.settings.selection.frames
+        if frames is None:
+            names = ", ".join(c.name for c in self._chosen if c.metric.needs_length)
+            raise InputError(f"{name_of(source.info.path)}: {names} must know the length, and a pipe does not say it; "
+                             "give --frames N")  # fmt: skip
+        return frames
 
     def _open_meter(self, chosen: Chosen, device: str, stream: Stream, result: Result) -> Assembler:
         s = self.settings
@@ -239,7 +269,7 @@ class Session:
             name = chosen.rename(score)
             cap = None if not scale.decibels else 6.0 * depth + 12 if s.psnr_cap == "auto" else s.psnr_cap
             result.series[name] = Series(scale, cap)  # type: ignore[arg-type]
-            weights = getattr(chosen.metric, "weights", None)
+            weights = getattr(meter, "weights", None)
             result.metrics[name] = {
                 "unit": scale.unit, "low": scale.low, "high": scale.high, "better": scale.better,
                 "definition": scale.definition, "weights_sha256": getattr(weights, "sha256", None),
@@ -268,6 +298,8 @@ class Session:
                     future.cancel()
         for run in runs:
             finish(run)
+            if self.settings.model_ref:
+                add_differences(run.result)
 
     def _expected(self, ref: Lane | None, runs: list[Run]) -> int | None:
         selection = self.settings.selection
@@ -288,6 +320,13 @@ class Session:
         if self._progress is not None:
             self._progress(done, total)
         return done
+
+
+def _with_weights(model: Chosen, weights: str) -> Chosen:
+    """`model` with the weights named for all, unless it names its own or has none."""
+    if "weights" in model.options or "weights" not in {f.name for f in fields(model.metric)}:  # type: ignore[arg-type]
+        return model
+    return replace(model, metric=replace(model.metric, weights=weights))  # type: ignore[type-var]
 
 
 def _opened(source: Source | VqmeterError) -> Source:

@@ -28,6 +28,8 @@ class Settings:
     batch: int | None = None
     seed: int = 0
     psnr_cap: float | str | None = "auto"
+    weights: str | None = None
+    model_ref: bool = False
     scale: Scale | None = None
     map_folder: str | None = None
     worst: Worst | None = None

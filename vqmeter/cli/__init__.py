@@ -21,8 +21,10 @@ from vqmeter.errors import DeviceError, UsageError, VqmeterError
 #: Command -> what it does, in the order of the help. The module is vqmeter.cli.NAME, its object `command`.
 COMMANDS = {
     "fr": "full-reference scores of distorted files against a reference",
+    "nr": "no-reference scores of clips and pictures",
     "probe": "what the decoder sees in a file",
     "models": "every metric and model: unit, range, direction, definition, source",
+    "weights": "the weight files: where they are, where they come from, their SHA-256",
     "schema": "the JSON Schema of the output",
 }
 
@@ -68,7 +70,7 @@ class Commands(click.Group):
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, message="vqmeter %(version)s")
 def command() -> None:
-    """How good does this video look? Full-reference scores, frame by frame and pooled.
+    """How good does this video look? Scores with a reference (fr) or without one (nr).
 
     'vqmeter COMMAND --help' tells of each command; 'man vqmeter' of all.
     """

@@ -14,6 +14,7 @@ from vqmeter.cli.options import (
     raw_options,
     selection_options,
     talk_options,
+    weights_options,
 )
 
 
@@ -22,6 +23,10 @@ from vqmeter.cli.options import (
 @click.argument("dist", metavar="DIST...", nargs=-1, required=True)
 @click.option("-m", "--metric", "metrics", multiple=True, metavar="SPEC", default=("psnr", "ssim"),
               help="NAME[:KEY=VALUE]...[,NAME...]; repeatable. Default: psnr,ssim. 'vqmeter models' lists all.")  # fmt: skip
+@click.option("--model", "models", multiple=True, metavar="SPEC",
+              help="Also score the distorted frames with no-reference models, in the same pass.")  # fmt: skip
+@click.option("--model-ref", is_flag=True, help="Score the reference with these too, and give the difference.")
+@weights_options
 @click.option("--planes", type=click.Choice(["y", "yuv"]), default="y", show_default=True,
               help="Planes that metrics of one plane (ssim) look at.")  # fmt: skip
 @click.option("--scale", default="none", show_default=True, metavar="none|ref|WxH[:ALGORITHM]",

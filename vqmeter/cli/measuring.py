@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -26,6 +27,8 @@ def run(distorted: list[str], reference: str | None, options: dict[str, Any]) ->
     """Measure as the options say and write every output; the exit code."""
     output = {key: options.pop(key) for key in _OUTPUT}
     talk = {key: options.pop(key) for key in _TALK}
+    if options.pop("offline"):
+        os.environ["VQMETER_OFFLINE"] = "1"
     _listen(talk)
     _check(output, options, len(distorted))
     with _progress(talk) as progress:
@@ -58,6 +61,8 @@ def _check(output: dict[str, Any], options: dict[str, Any], files: int) -> None:
     chosen = [c for family, key in (("fr", "metrics"), ("nr", "models")) if options.get(key)
               for c in choose(family, options[key])]  # fmt: skip
     names = {c.rename(score) for c in chosen for score in c.metric.scales()}
+    if options.get("model_ref"):
+        names |= {f"{name}{suffix}" for name in names for suffix in ("_ref", "_diff")}
     keys = [output["score"]] if output["score"] else []
     for key in [*keys, *(key for key, _ in (*output["fail_under"], *output["fail_over"]))]:
         name, _, stat = key.partition(".")

@@ -159,6 +159,11 @@ compute_options = stack(
     click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Seed of every random choice."),
 )  # fmt: skip
 
+weights_options = stack(
+    click.option("--weights", metavar="PATH|NAME", help="Weight file or set for the models; else each model's own."),
+    click.option("--offline", is_flag=True, help="Never fetch anything; nothing is fetched while scoring anyway."),
+)
+
 output_options = stack(
     click.option("-o", "--output", "outputs", multiple=True, metavar="FILE",
                  help="Write .json, .csv, .pooled.csv, .ndjson or .libvmaf.json; repeatable; '-' is stdout."),

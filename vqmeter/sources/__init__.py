@@ -59,6 +59,10 @@ class Source(Protocol):
         """
         ...
 
+    def length(self) -> int | None:
+        """The exact number of frames, found without decoding; None of a pipe."""
+        ...
+
     def close(self) -> None: ...
 
 

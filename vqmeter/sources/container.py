@@ -39,6 +39,7 @@ class ContainerSource:
     def __init__(self, path: str, stream: BinaryIO | None, options: InputOptions) -> None:
         self._name = name_of(path)
         self._options = options
+        self._piped = stream is not None
         self._notes: list[str] = []
         self._container = self._open(path, stream)
         try:
@@ -130,6 +131,16 @@ class ContainerSource:
             bitrate=context.bit_rate or container.bit_rate or None, size=size, stream=stream.index,
             notes=tuple(self._notes),
         )  # fmt: skip
+
+    def length(self) -> int | None:
+        if self._piped:
+            return None
+        again = self._open(self.info.path, None)
+        try:
+            stream = again.streams[self._stream.index]
+            return sum(bool(packet.size) and not packet.is_discard for packet in again.demux(stream)) or None
+        finally:
+            again.close()
 
     def frames(self, start: float = 0.0) -> Iterator[Frame]:
         origin = self._first.time or 0.0

@@ -147,6 +147,9 @@ class RawSource:
             return f"{what}: cut short"
         return f"{what} ({self._bytes} bytes each); check -s and -pix_fmt, or score the whole ones with --frames {self.count}"
 
+    def length(self) -> int | None:
+        return self.count
+
     def check_length(self, wanted: int | None) -> None:
         """Refuse a headless file whose length does not fit its geometry, unless only whole frames are wanted.
 

@@ -80,5 +80,8 @@ class Scaled:
         scaled = self._local.reformatter.reformat(picture, info.width, info.height, interpolation=self._algorithm.upper())
         return planes_of(scaled, info.pix_fmt)
 
+    def length(self) -> int | None:
+        return self._source.length()
+
     def close(self) -> None:
         self._source.close()

@@ -1,0 +1,176 @@
+"""The one road from frames to torch: device, upload, luma and RGB, and MATLAB's resizing as matrices.
+
+Samples are uploaded as they are (uint8 or uint16) and converted on the device; on the CPU RGB is made by the numba
+kernel instead. Both read `colour` and give the same numbers to 1e-6. Chroma goes up bilinearly with
+MPEG-2's left siting (horizontally on a luma sample, vertically between two lines); R, G, B are clipped to [0, 1].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vqmeter.colour import Colour, colour, rgb_matrix
+from vqmeter.frames import Frame, PixelFormat, Plane
+from vqmeter.kernels import rgb as rgb_kernels
+from vqmeter.kernels.rows import rows
+
+torch.get_num_threads()  # settles the count of the thread that loads this: `single_thread` changes what new ones start with
+
+
+def single_thread() -> None:
+    """Keep torch's operators to the calling thread: frames are spread over threads instead, which is faster.
+
+    The thread that loaded this module keeps its own count, except in MKL, which knows only one for all threads.
+    """
+    if torch.get_num_threads() != 1:
+        torch.set_num_threads(1)
+
+
+def upload(planes: Sequence[Plane], to: torch.device | str = "cpu") -> list[Tensor]:
+    """The planes as tensors of their own type on the device, in memory of their own."""
+    return [torch.from_numpy(np.ascontiguousarray(plane)).to(to, copy=True) for plane in planes]
+
+
+def luma(frame: Frame, to: torch.device | str = "cpu") -> Tensor:
+    """(H, W) float32 in 0..255: luma as stored (a limited range stays so), or .299 R + .587 G + .114 B."""
+    fmt = frame.info.pix_fmt
+    planes = upload(frame.planes[: 3 if fmt.family == "rgb" else 1], to)
+    if fmt.family == "rgb":
+        r, g, b = (plane.float() for plane in planes)
+        return (0.299 * r + 0.587 * g + 0.114 * b) * (255 / fmt.peak)
+    return planes[0].float() * (255 / fmt.peak)
+
+
+def rgb(frame: Frame, to: torch.device | str = "cpu", meaning: Colour | None = None) -> Tensor:
+    """(3, H, W) float32 in [0, 1] on the device; `meaning` overrides `colour(frame.info)`."""
+    if torch.device(to).type == "cpu":
+        return torch.from_numpy(rgb_array(frame, meaning))
+    fmt = frame.info.pix_fmt
+    matrix = rgb_matrix(fmt, meaning or colour(frame.info))
+    return rgb_of_planes([plane[None] for plane in upload(frame.planes, to)], fmt, matrix)[0]
+
+
+def rgb_array(frame: Frame, meaning: Colour | None = None) -> NDArray[np.float32]:
+    """(3, H, W) float32 in [0, 1] in numpy's memory, without the GIL."""
+    width, matrix = frame.info.width, rgb_matrix(frame.info.pix_fmt, meaning or colour(frame.info))
+    made: NDArray[np.float32] = rgb_kernels.rgb(*three_planes(frame), width, *_subsampling(frame.info.pix_fmt),
+                                                matrix.astype(np.float32))  # fmt: skip
+    return made
+
+
+def three_planes(frame: Frame) -> list[Plane]:
+    """Planes for the RGB kernels; grey stands in for its own chroma."""
+    planes = [rows(plane) for plane in frame.planes[:3]]
+    return planes if len(planes) == 3 else planes * 3
+
+
+def _subsampling(fmt: PixelFormat) -> tuple[int, int]:
+    return (fmt.sub_x, fmt.sub_y) if fmt.family == "yuv" else (0, 0)
+
+
+def rgb_reduced(
+    frame: Frame, factor: int, size: tuple[int, int] | None = None, meaning: Colour | None = None
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """R, G, B downsampled by D(F), and resized to `size` (h, w) with an antialiased triangle, in one pass.
+
+    Returns
+        (3, ceil(H / F), ceil(W / F)) and (3, h, w) float32 in [0, 1]; the second is empty without a `size`.
+    """
+    info = frame.info
+    matrix = rgb_matrix(info.pix_fmt, meaning or colour(info)).astype(np.float32)
+    down = _taps(info.height, size[0], False) if size else _NO_TAPS
+    across = _taps(info.width, size[1], True) if size else _NO_TAPS
+    boxes, resized = rgb_kernels.rgb_reduced(
+        *three_planes(frame), info.width, *_subsampling(info.pix_fmt), matrix, factor, *down, *across
+    )
+    return boxes / np.float32(factor**2), resized
+
+
+def rgb_of_planes(planes: Sequence[Tensor], fmt: PixelFormat, matrix: NDArray[np.float64]) -> Tensor:
+    """(N, 3, H, W) float32 in [0, 1] of planes (N, h, w) of integers, on their device; `matrix` of `rgb_matrix`."""
+    h, w = planes[0].shape[-2:]
+    first = planes[0].float()
+    if fmt.family == "gray":
+        samples = [first]
+    elif fmt.family == "rgb":
+        samples = [first, planes[1].float(), planes[2].float()]
+    else:
+        samples = [first, *(chroma_up(plane, h, w, fmt.sub_x, fmt.sub_y) for plane in planes[1:])]
+    out = []
+    for row in matrix:
+        channel = sum(float(k) * s for k, s in zip(row, samples, strict=False) if k) + float(row[3])
+        out.append(torch.clamp(torch.as_tensor(channel), 0, 1))
+    return torch.stack(out, 1)
+
+
+def chroma_up(plane: Tensor, height: int, width: int, sub_x: int, sub_y: int) -> Tensor:
+    """Chroma (N, h, w) at the size of luma, float32."""
+    up = plane.float()
+    if sub_y:
+        at = (torch.arange(height, device=up.device) + 0.5) / (1 << sub_y) - 0.5
+        up = _interpolate(up, at, -2)
+    if sub_x:
+        at = torch.arange(width, device=up.device) / (1 << sub_x)
+        up = _interpolate(up, at, -1)
+    return up
+
+
+def _interpolate(x: Tensor, at: Tensor, dim: int) -> Tensor:
+    last = x.shape[dim] - 1
+    before = at.floor()
+    t = (at - before).to(x.dtype)
+    t = t[:, None] if dim == -2 else t
+    low, high = before.long().clamp(0, last), (before.long() + 1).clamp(0, last)
+    return torch.lerp(x.index_select(dim, low), x.index_select(dim, high), t.expand_as(x.index_select(dim, low)))
+
+
+@lru_cache(maxsize=64)
+def resize_matrix(before: int, after: int, kernel: str, scale: float | None = None) -> NDArray[np.float64]:
+    """(after, before) float64: one dimension of MATLAB's imresize with antialiasing, by "bilinear" or "bicubic".
+
+    `scale` is the factor as MATLAB was given it, `after / before` where it was given a size. Bicubic is Keys's with
+    a = -1/2. Samples beyond the border are mirrored.
+    """
+    scale = after / before if scale is None else scale
+    shrink = min(scale, 1.0)
+    width = (2 if kernel == "bilinear" else 4) / shrink
+    centre = (np.arange(after) + 0.5) / scale - 0.5
+    index = np.floor(centre - width / 2).astype(int)[:, None] + np.arange(int(np.ceil(width)) + 2)
+    weight = (_triangle if kernel == "bilinear" else _cubic)(shrink * (centre[:, None] - index))
+    weight /= weight.sum(1, keepdims=True)
+    mirrored = index % (2 * before)
+    mirrored = np.where(mirrored < before, mirrored, 2 * before - 1 - mirrored)
+    out = np.zeros((after, before))
+    np.add.at(out, (np.arange(after)[:, None], mirrored), weight)
+    return out
+
+
+def _triangle(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.where(np.abs(x) < 1, 1 - np.abs(x), 0.0)
+
+
+def _cubic(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    a = np.abs(x)
+    near, far = 1.5 * a**3 - 2.5 * a**2 + 1, -0.5 * a**3 + 2.5 * a**2 - 4 * a + 2
+    return np.where(a <= 1, near, np.where(a <= 2, far, 0.0))
+
+
+_NO_TAPS = (np.zeros(0, np.int64), np.zeros((0, 0), np.float32))
+
+
+@lru_cache(maxsize=64)
+def _taps(before: int, after: int, by_tap: bool) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """The bilinear `resize_matrix` as its first column and weights a row, (after, taps) or (taps, after)."""
+    dense = resize_matrix(before, after, "bilinear")
+    used = dense != 0
+    start = used.argmax(1)
+    taps = int((before - used[:, ::-1].argmax(1) - start).max())
+    start = np.minimum(start, before - taps)
+    weight = np.take_along_axis(dense, start[:, None] + np.arange(taps), 1).astype(np.float32)
+    return start, np.ascontiguousarray(weight.T if by_tap else weight)
