@@ -1,0 +1,98 @@
+"""C3D: 3-D convolutions over 16 frames of 112x112, used as a feature extractor for video quality.
+
+Eight 3x3x3 convolutions (64, 128, 256 x2, 512 x2, 512 x2) with ReLU, max pools 1x2x2 then 2x2x2, fc6 and fc7 of 4096
+with ReLU and dropout. The feature is fc7 after its ReLU, without dropout. Keys as in c3d.pickle: conv1, conv2, conv3a
+... conv5b, fc6, fc7 (fc8 where `classes` are asked for).
+
+Variants: `pool5` is `ceil` (windows start at 0, 2, 4, 6: caffe's and TensorFlow SAME, what the weights were trained
+with) or `symmetric` (padded by one on both sides, as some ports have it: other windows, another fc6 input).
+`width` scales every layer, `fc_rank` splits fc6 and fc7 into two factors without a bias between: both are ours, for
+small files, and no published weights fit them.
+
+Source: Tran et al., Learning Spatiotemporal Features with 3D Convolutional Networks, ICCV 2015,
+doi:10.1109/ICCV.2015.510.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vqmeter.networks import ignore_keys
+
+CONVOLUTIONS = {"1": 64, "2": 128, "3a": 256, "3b": 256, "4a": 512, "4b": 512, "5a": 512, "5b": 512}
+
+
+def _linear(inputs: int, outputs: int, rank: int) -> nn.Module:
+    if not rank:
+        return nn.Linear(inputs, outputs)
+    return nn.Sequential(nn.Linear(inputs, rank, bias=False), nn.Linear(rank, outputs))
+
+
+class C3d(nn.Module):
+    """C3D up to fc7, or with `classes` up to fc8; `length` is the number of features."""
+
+    def __init__(self, classes: int = 0, pool5: str = "ceil", width: float = 1.0, fc_rank: int = 0) -> None:
+        super().__init__()
+        inputs = 3
+        for name, channels in CONVOLUTIONS.items():
+            outputs = round(channels * width)
+            self.add_module(f"conv{name}", nn.Conv3d(inputs, outputs, 3, padding=1))
+            inputs = outputs
+        self.length = round(4096 * width)
+        self.fc6 = _linear(inputs * 16, self.length, fc_rank)
+        self.fc7 = _linear(self.length, self.length, fc_rank)
+        self.fc8 = nn.Linear(self.length, classes) if classes else None
+        self.dropout = nn.Dropout()
+        self.pool5 = {
+            "ceil": nn.MaxPool3d(2, 2, ceil_mode=True),
+            "symmetric": nn.MaxPool3d(2, 2, padding=(0, 1, 1)),
+        }[pool5]
+        if not classes:
+            ignore_keys(self, "fc8.")
+
+    def maps(self, x: Tensor) -> Tensor:
+        """(N, 3, 16, 112, 112) to the (N, 512, 1, 4, 4) output of pool5."""
+        for name in CONVOLUTIONS:
+            x = F.relu(self.get_submodule(f"conv{name}")(x))
+            if name == "1":
+                x = F.max_pool3d(x, (1, 2, 2))
+            elif name in ("2", "3b", "4b"):
+                x = F.max_pool3d(x, 2)
+        out: Tensor = self.pool5(x)
+        return out
+
+    def features(self, x: Tensor, layer: str = "fc7") -> Tensor:
+        """(N, 3, 16, 112, 112) to (N, length): `fc7` or `fc6`, after the ReLU."""
+        x = F.relu(self.fc6(self.maps(x).flatten(1)))
+        return x if layer == "fc6" else F.relu(self.fc7(self.dropout(x)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, 3, 16, 112, 112) to (N, length), or (N, classes) where there is fc8."""
+        out = self.features(x)
+        return out if self.fc8 is None else self.fc8(self.dropout(out))
+
+
+class Regressor(nn.Module):
+    """From C3D's features to a score: linear 512, ReLU, dropout, linear 1.
+
+    Features are standardised by the training set's `mean` and `std` (ours; 0 and 1 leave them as published).
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, inputs: int = 4096, hidden: int = 512, dropout: float = 0.5) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(inputs))
+        self.register_buffer("std", torch.ones(inputs))
+        self.hidden = nn.Linear(inputs, hidden)
+        self.out = nn.Linear(hidden, 1)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(N, inputs) to (N,)."""
+        x = F.relu(self.hidden((features - self.mean) / self.std))
+        out: Tensor = self.out(self.dropout(x))
+        return out[:, 0]

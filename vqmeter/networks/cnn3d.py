@@ -1,0 +1,85 @@
+"""3D-CNN + LSTM: a 3-D network scores clips of 16 frames of 224x224, an LSTM scores the video from them.
+
+Clip network: conv 3^3 32, pool, 3^3 64, pool, 3^3 128 x2, pool, 2^3 256 x2, pool (pools 1x2x2, ReLU after every
+convolution), linear 1024 and 512 with ReLU and dropout, linear 1. Video network: for every group of 16 frames the
+scores of its blocks, in the stored order of the grid, go through an LSTM of 32; its last state through linear 16,
+ReLU, linear 1.
+
+Variants, the paper leaving padding open: `paper` has no padding (Keras' default) and flattens 185,856 numbers
+(192 M parameters); `lite` pads to the same size (kernel 2: on the far side alone, as Keras) and takes the mean over
+time and space (2.3 M; ours). `widths` scales the convolutions, (8, 16, 32, 64) in the weights that come with vqmeter.
+Torch's LSTM has two biases where Keras has one: 8,993 parameters against 8,865.
+
+Source: You and Korhonen, Deep Neural Networks for No-Reference Video Quality Assessment, ICIP 2019,
+doi:10.1109/ICIP.2019.8803395.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+CLIP = (16, 224, 224)
+
+
+class Cnn3d(nn.Module):
+    """The quality of a clip; `preset` is `lite` or `paper`."""
+
+    def __init__(
+        self, preset: str = "lite", widths: Sequence[int] = (32, 64, 128, 256), hidden: Sequence[int] = (1024, 512)
+    ) -> None:
+        super().__init__()
+        if preset not in ("lite", "paper"):
+            raise ValueError(f"preset '{preset}' is neither lite nor paper")
+        self.same = preset == "lite"
+        channels = [3, widths[0], widths[1], widths[2], widths[2], widths[3], widths[3]]
+        for n in range(6):
+            kernel = 3 if n < 4 else 2
+            padding = 1 if self.same and kernel == 3 else 0
+            self.add_module(f"conv{n + 1}", nn.Conv3d(channels[n], channels[n + 1], kernel, padding=padding))
+        # A clip without padding is 16x224x224 -> 6x11x11 at the last pool.
+        length = widths[3] * (1 if self.same else 6 * 11 * 11)
+        self.fc1 = nn.Linear(length, hidden[0])
+        self.fc2 = nn.Linear(hidden[0], hidden[1])
+        self.out = nn.Linear(hidden[1], 1)
+        self.dropout = nn.Dropout()
+
+    def maps(self, x: Tensor) -> Tensor:
+        """(N, 3, 16, H, W) to the output of the last pool."""
+        for n in range(1, 7):
+            if self.same and n > 4:
+                x = F.pad(x, (0, 1, 0, 1, 0, 1))
+            x = F.relu(self.get_submodule(f"conv{n}")(x))
+            if n in (1, 2, 4, 6):
+                x = F.max_pool3d(x, (1, 2, 2))
+        return x
+
+    def features(self, x: Tensor) -> Tensor:
+        """(N, 3, 16, 224, 224) to the (N, 512) activations before the last layer."""
+        x = self.maps(x)
+        x = x.mean((2, 3, 4)) if self.same else x.flatten(1)
+        x = self.dropout(F.relu(self.fc1(x)))
+        return F.relu(self.fc2(x))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, 3, 16, 224, 224) to (N,)."""
+        out: Tensor = self.out(self.dropout(self.features(x)))
+        return out[:, 0]
+
+
+class GroupLstm(nn.Module):
+    """The quality of a video from the scores of its clips."""
+
+    def __init__(self, blocks: int = 32, hidden: int = 32, fc: int = 16) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(blocks, hidden, batch_first=True)
+        self.fc = nn.Linear(hidden, fc)
+        self.out = nn.Linear(fc, 1)
+
+    def forward(self, scores: Tensor) -> Tensor:
+        """(N, groups, blocks) to (N,)."""
+        states, _ = self.lstm(scores)
+        out: Tensor = self.out(F.relu(self.fc(states[:, -1])))
+        return out[:, 0]

@@ -1,0 +1,120 @@
+"""VSFA: frame features, a recurrent network over them, and a temporal pooling after human memory.
+
+Per frame: the mean and the unbiased standard deviation of a CNN's last map over its area (4096 numbers of ResNet-50).
+fc0 reduces them to 128 (no activation), a GRU of 32 runs over the frames, q gives each frame a score. The video's
+score is the mean over t of beta m_t + (1 - beta) l_t: l the minimum of frames t-11..t, m the mean of frames t..t+11
+weighted by exp(-q) (tau 12, beta 0.5). Windows are truncated at both ends.
+
+Variant: the coded form, with which the published weights were trained; the paper's text lets l look at previous frames
+only. The code pads with infinities and 10000; here windows are explicit and min(q) is taken off inside the exponential,
+which gives the same number and holds in any precision. `lstm` and `none` (fc0 and a linear layer on every frame) are
+ablations. Keys: ann.fc0, rnn, q; the unused `ann.fc.*` of the published file is ignored.
+
+`MixedVsfa` (MDTVSFA) adds a sigmoid, a four-parameter map to 0..1, and a linear map to each data set's own scale.
+
+Source: Li, Jiang, Jiang, Quality Assessment of In-the-Wild Videos, ACM MM 2019, doi:10.1145/3343031.3351028;
+Unified Quality Assessment of In-the-Wild Videos with Mixed Datasets Training, IJCV 2021,
+doi:10.1007/s11263-020-01408-w.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vqmeter.networks import ignore_keys
+
+TAU = 12
+BETA = 0.5
+RECURRENT: dict[str, Any] = {"gru": nn.GRU, "lstm": nn.LSTM, "none": None}
+
+
+def mean_std(maps: Tensor) -> Tensor:
+    """(N, C, H, W) to (N, 2 C): the means over H and W, then the unbiased standard deviations.
+
+    One position has no deviation: H * W must be at least 2, a picture of more than 32 pixels on one side.
+    """
+    flat = maps.flatten(2)
+    if flat.shape[2] < 2:
+        raise ValueError("the deviation of a map of one position is not defined: the picture is 32x32 or smaller")
+    return torch.cat([flat.mean(2), flat.std(2)], dim=1)
+
+
+class Vsfa(nn.Module):
+    """From frame features to frame scores; `temporal` is `gru`, `lstm` or `none`."""
+
+    def __init__(self, inputs: int = 4096, reduced: int = 128, hidden: int = 32, temporal: str = "gru") -> None:
+        super().__init__()
+        cell = RECURRENT[temporal]
+        self.ann = nn.ModuleDict({"fc0": nn.Linear(inputs, reduced)})
+        self.rnn = cell and cell(reduced, hidden, batch_first=True)
+        self.q = nn.Linear(hidden if cell else reduced, 1)
+        ignore_keys(self, "ann.fc.")
+
+    def forward(self, features: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        """(N, T, inputs) to frame scores (N, T), and the state that the next frames of the videos go on from."""
+        x = self.ann["fc0"](features)
+        if self.rnn is not None:
+            x, state = self.rnn(x, state)
+        scores: Tensor = self.q(x)[..., 0]
+        return scores, state
+
+
+class MixedVsfa(Vsfa):
+    """MDTVSFA: VSFA with maps from the pooled score to 0..1 and on to the scales of its `datasets`."""
+
+    def __init__(self, inputs: int = 4096, datasets: Iterable[str] = ("K", "C", "L", "N"), **sizes: Any) -> None:
+        super().__init__(inputs, **sizes)
+        self.nlm = nn.Sequential(nn.Linear(1, 1), nn.Sigmoid(), nn.Linear(1, 1))
+        self.lm = nn.ModuleDict({name: nn.Linear(1, 1) for name in datasets})
+
+    def align(self, pooled: Tensor, dataset: str | None = None) -> Tensor:
+        """Pooled scores (N,) to (N,): on 0..1, or on the scale of `dataset`."""
+        x: Tensor = self.nlm(torch.sigmoid(pooled)[:, None])
+        return (x if dataset is None else self.lm[dataset](x))[:, 0]
+
+
+def pool(scores: Tensor, tau: int = TAU, beta: float = BETA) -> Tensor:
+    """Frame scores (T,) to the video's score (), differentiable."""
+    frames = scores.shape[0]
+    if not frames:
+        raise ValueError("a video without frames has no score")
+    # Before frame tau-1 the window holds the first frame anyway, so repeating it truncates the window.
+    lowest = torch.cat([scores[:1].expand(tau - 1), scores]).unfold(0, tau, 1).amin(1)
+    ahead = F.pad(scores, (0, tau - 1)).unfold(0, tau, 1)
+    positions = torch.arange(frames, device=scores.device)[:, None] + torch.arange(tau, device=scores.device)
+    inside = positions < frames
+    floor = ahead.masked_fill(~inside, float("inf")).amin(1, keepdim=True).detach()
+    weights = torch.exp((floor - ahead).masked_fill(~inside, float("-inf")))
+    memory = (ahead * weights).sum(1) / weights.sum(1)
+    return (beta * memory + (1 - beta) * lowest).mean()
+
+
+class FrameScores:
+    """The scores of one video's frames as they arrive: the recurrent state is carried, one float a frame is kept."""
+
+    def __init__(self, head: Vsfa) -> None:
+        self.head = head
+        self.values = array("f")
+        self._state: Any = None
+
+    @torch.inference_mode()
+    def push(self, features: Tensor) -> list[float]:
+        """The scores of the next frames, features (T, inputs) in any number."""
+        scores, self._state = self.head(features[None], self._state)
+        new: list[float] = scores[0].float().tolist()
+        self.values.extend(new)
+        return new
+
+    def pooled(self, tau: int = TAU, beta: float = BETA) -> float:
+        """The video's score."""
+        return float(pool(torch.tensor(self.values.tolist()), tau, beta))
+
+    def mean(self) -> float:
+        """The plain mean of the frames' scores, of the ablations without temporal pooling."""
+        return float(torch.tensor(self.values.tolist(), dtype=torch.float64).mean())
