@@ -6,6 +6,7 @@ imported here.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import importlib
 import os
@@ -28,6 +29,7 @@ COMMANDS = {
     "schema": "the JSON Schema of the output",
 }
 
+_OWNS_PROCESS = False
 _BUG = "this is a bug in vqmeter; run again with --debug and report what it prints"
 
 
@@ -78,6 +80,8 @@ def command() -> None:
 
 def main(args: list[str] | None = None) -> NoReturn:
     """Run the command line and leave with its exit code."""
+    global _OWNS_PROCESS
+    _OWNS_PROCESS = args is None
     arguments = sys.argv[1:] if args is None else args
     debug = "--debug" in arguments
     with contextlib.suppress(ValueError):  # not in the main thread
@@ -94,12 +98,19 @@ def main(args: list[str] | None = None) -> NoReturn:
 
 
 def _leave(code: int) -> NoReturn:
-    """Go, even where a worker still waits for a frame or the reader of stdout is gone."""
-    with contextlib.suppress(OSError, ValueError):
-        sys.stdout.flush()
-    with contextlib.suppress(OSError, ValueError):
-        sys.stderr.flush()
-    if code in (130, 141, 143):
+    """Go at once: tearing down LLVM and torch takes longer than many a measurement, and a worker may wait for ever.
+
+    Within another program (tests, or main called from Python) leave the ordinary way.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            code = 141
+        except (OSError, ValueError):
+            code = code or 4
+    if _OWNS_PROCESS or code in (130, 141, 143):
+        atexit._run_exitfuncs()
         os._exit(code)
     sys.exit(code)
 

@@ -162,9 +162,10 @@ class RawSource:
     def frames(self, start: float = 0.0) -> Iterator[Frame]:
         rate = self.info.rate or DEFAULT_RATE
         first = max(0, round(start * rate))
+        top, bottom = rate.numerator, rate.denominator
         numbers = self._by_position(first) if self._file is not None else self._in_order(first)
         for number, load in numbers:
-            yield Frame(self.info, number - first, load, pts=number, time=float(number / rate), bytes=self._bytes)
+            yield Frame(self.info, number - first, load, pts=number, time=number * bottom / top, bytes=self._bytes)
 
     def _by_position(self, first: int) -> Iterator[tuple[int, Any]]:
         for number in range(first, self.count or 0):

@@ -1,0 +1,103 @@
+"""In warm processes: vqmeter's API against Python libraries, the later metrics, and H.264 input against bare decoding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import commands
+from clips import SHORT
+from processes import WARM, WHOLE, Bench
+from rows import Row, Target, known
+from timing import Job, PeerError, Process, Spread, Worker, in_turn, rate, warm
+
+#: Metric -> peer, its frames/s on 2 cores of an AMD EPYC (Zen 4), 1080p, measured once elsewhere; frames of ours; target.
+KNOWN = {
+    "ms_ssim": ("piq 0.8 ms_ssim", 1.8, 60, Target(">=", 40.0)),
+    "fsim": ("piq 0.8 fsim", 4.3, 16, Target(">=", 5.0, 8.0)),
+    "vsi": ("piq 0.8 vsi", 5.3, 16, Target(">=", 5.0, 8.0)),
+    "srsim": ("piq 0.8 srsim", 12.9, 30, Target(">=", 5.0, 8.0)),
+}
+#: Peer -> its task in worker.py, target.
+PYTHON_PEERS: dict[str, tuple[str, Target | None]] = {
+    "scikit-image, float64": ("skimage_ssim", Target(">=", 60.0)),
+    "torch, 2 threads, as piq does it": ("torch_ssim", None),
+    "piq": ("piq_ssim", None),
+}
+TOGETHER = ("psnr", "ssim", "ms_ssim", "fsim", "vsi", "srsim")
+
+
+def python_peers(bench: Bench) -> Iterator[Row]:
+    """SSIM of luma against scikit-image, a torch SSIM and piq, frames in memory for them, read from files by us."""
+    warm(bench.clips.raw("ref"), bench.clips.raw("dist"))
+    files, many, few = bench.pair(), 150, 2
+    absent: dict[str, str] = {}
+    with ExitStack() as stack:
+        ours = stack.enter_context(Worker("measure", files | {"metrics": "ssim", "frames": many}))
+        same = stack.enter_context(Worker("measure", files | {"metrics": "ssim", "frames": few}))
+        jobs = {"vqmeter": ours}
+        for peer, (task, _) in PYTHON_PEERS.items():
+            try:
+                jobs[peer] = stack.enter_context(Worker(task, files | {"frames": few}))
+            except PeerError as error:
+                absent[peer] = str(error)
+        times = in_turn(jobs, bench.rounds)
+        same()
+        answers = {peer: f"answers: {same.said['value']:.7f} and {job.said['value']:.7f}" for peer, job in jobs.items()}
+    for peer, (_, target) in PYTHON_PEERS.items():
+        if peer in absent:
+            yield Row("not measured", f"ssim {peer}", "SSIM, luma, Gaussian", None, peer, note=absent[peer])
+            continue
+        yield Row(WARM, f"ssim inside {peer}", "SSIM, luma, Gaussian", rate(times["vqmeter"], many), peer,
+                  rate(times[peer], few), target, note=answers[peer])  # fmt: skip
+
+
+def classic(bench: Bench) -> Iterator[Row]:
+    """Metrics whose Python peer is slow to measure or hard to install: against its known figure."""
+    warm(bench.clips.raw("ref"), bench.clips.raw("dist"))
+    for metric, (peer, figure, frames, target) in KNOWN.items():
+        if metric not in commands.metrics():
+            continue
+        with Worker("measure", bench.pair() | {"metrics": metric, "frames": frames}) as worker:
+            times = in_turn({"vqmeter": worker}, min(3, bench.rounds))
+        yield Row(WARM, f"{metric} piq", f"{metric}", rate(times["vqmeter"], frames), peer, known(figure), target,
+                  known=True)  # fmt: skip
+
+
+def together(bench: Bench) -> Iterator[Row]:
+    """All classic metrics in one pass over H.264 against one by one: saves the decoding at least."""
+    if not commands.metrics().issuperset(TOGETHER):
+        return
+    frames, every = 24, ",".join(TOGETHER)
+    pair = {"ref": str(bench.clips.raw("ref")), "dist": str(bench.clips.mp4), "frames": frames}
+    with ExitStack() as stack:
+        jobs = {m: stack.enter_context(Worker("measure", pair | {"metrics": m})) for m in (*TOGETHER, every)}
+        jobs["decode"] = stack.enter_context(Worker("decode", {"path": str(bench.clips.mp4), "frames": frames}))
+        times = in_turn(jobs, 3)
+    apart = [sum(seconds) for seconds in zip(*(times[m] for m in TOGETHER), strict=True)]
+    saved = Spread.of(a - b for a, b in zip(apart, times[every], strict=True))
+    note = f"apart {Spread.of(apart).median:.2f} s, together {Spread.of(times[every]).median:.2f} s"
+    yield Row(WARM, "together", f"seconds saved by {len(TOGETHER)} metrics in one pass, H.264, {frames} frames", saved,
+              "one bare decoding", Spread.of(times["decode"]), Target(">=", 1.0), unit="s", note=note)  # fmt: skip
+
+
+def h264(bench: Bench) -> Iterator[Row]:
+    """An H.264 file against a raw reference, beside decoding that file and nothing else."""
+    clips = bench.clips
+    ref, mp4 = clips.raw("ref"), clips.mp4
+    warm(ref, mp4)
+    bare = Process(commands.bare_decoding(mp4))
+    with ExitStack() as stack:
+        jobs: dict[str, Job] = {"whole vqmeter": Process(commands.fr(ref, mp4, "psnr", "psnr")), "whole bare": bare}
+        jobs["bare"] = stack.enter_context(Worker("decode", {"path": str(mp4)}))
+        pair = {"ref": str(ref), "dist": str(mp4)}
+        for metrics in ("psnr", "psnr,ssim"):
+            jobs[metrics] = stack.enter_context(Worker("measure", pair | {"metrics": metrics}))
+        times = in_turn(jobs, bench.rounds)
+    assert bare.last is not None
+    cores = f"bare decoding kept {bare.last.cpu_seconds / bare.last.seconds:.1f} cores busy"
+    yield Row(WHOLE, "h264 psnr whole", f"PSNR, H.264 against raw, {SHORT} frames", rate(times["whole vqmeter"], SHORT),
+              "bare decoding, PyAV", rate(times["whole bare"], SHORT), note=cores)  # fmt: skip
+    for metrics, target in (("psnr", Target(">=", 0.9, 0.95)), ("psnr,ssim", Target(">=", 0.9, 0.95))):
+        yield Row(WARM, f"h264 {metrics}", f"{metrics}, H.264 against raw", rate(times[metrics], SHORT),
+                  "bare decoding, PyAV", rate(times["bare"], SHORT), target)  # fmt: skip
