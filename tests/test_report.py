@@ -16,7 +16,7 @@ from vqmeter.errors import DecodeError, InputError, LimitError, OutputError, Usa
 from vqmeter.metric import Scale, Score
 from vqmeter.report import Report, Result, Series, gravest, pool
 
-DB = Scale("dB", 0, None, decibels=True)
+DB = Scale("dB", 0, None, decibels=True, squared_error=True)
 
 
 def make(values, name="psnr_y", scale=DB, cap=60.0):
@@ -37,7 +37,7 @@ def text(report, form):
 
 
 def test_statistics_by_hand():
-    got = pool(np.array([30.0, 40.0, 50.0]), decibels=True)
+    got = pool(np.array([30.0, 40.0, 50.0]), squared_error=True)
     assert got["score"] == got["mean"] == got["median"] == 40
     assert got["harmonic_mean"] == pytest.approx(3 / (1 / 31 + 1 / 41 + 1 / 51) - 1, abs=1e-12)
     assert (got["min"], got["max"]) == (30, 50) and got["std"] == pytest.approx(math.sqrt(200 / 3))

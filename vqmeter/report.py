@@ -26,7 +26,7 @@ STATISTICS = ("score", "mean", "harmonic_mean", "min", "max", "std", *_PERCENTIL
 _ORDER_STATISTICS = {"min", "max", *_PERCENTILES}
 
 
-def pool(values: NDArray[np.float64], decibels: bool = False, cap: float | None = None) -> dict[str, float]:
+def pool(values: NDArray[np.float64], squared_error: bool = False, cap: float | None = None) -> dict[str, float]:
     """All statistics of one score's values, (N,) float64; `cap` stands for infinite ones."""
     capped = values if cap is None else np.minimum(values, cap)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -36,7 +36,7 @@ def pool(values: NDArray[np.float64], decibels: bool = False, cap: float | None 
         }  # fmt: skip
         ordered = np.sort(capped)
         stats |= {name: _percentile(ordered, p) for name, p in _PERCENTILES.items()}
-        if decibels:
+        if squared_error:
             mse = float(np.mean(10 ** (-values / 10)))
             stats["mse_pooled"] = -10 * math.log10(mse) if mse > 0 else (math.inf if cap is None else cap)
     return stats
@@ -77,10 +77,10 @@ class Series:
 
         `infinite` is what an identical frame counts as in a mean, at least; the ceiling by default.
         """
-        bare = pool(self.array, self.scale.decibels)[name]
+        bare = pool(self.array, self.scale.squared_error)[name]
         if self.cap is None or (math.isinf(bare) and (name in _ORDER_STATISTICS or np.isinf(self.array).all())):
             return bare
-        return pool(self.array, self.scale.decibels, self.cap if infinite is None else max(self.cap, infinite))[name]
+        return pool(self.array, self.scale.squared_error, self.cap if infinite is None else max(self.cap, infinite))[name]
 
 
 @dataclass
@@ -128,7 +128,7 @@ class Result:
         table: dict[str, dict[str, Any]] = {}
         for name, series in self.series.items():
             if series.values:
-                table[name] = pool(series.array, series.scale.decibels, series.cap)
+                table[name] = pool(series.array, series.scale.squared_error, series.cap)
         for name, values in self.whole.items():
             table[name] = table.get(name, {}) | values
         return table
@@ -148,7 +148,7 @@ class Result:
         if stat and stat not in STATISTICS:
             raise UsageError(f"no statistic '{stat}'{nearest(stat, STATISTICS)}")
         series = self.series.get(name)
-        if series is None or (stat == "mse_pooled" and not series.scale.decibels):
+        if series is None or (stat == "mse_pooled" and not series.scale.squared_error):
             raise UsageError(f"{name} has no {stat or 'score'}")
         return series.statistic(stat or "score", infinite) if series.values else math.nan
 

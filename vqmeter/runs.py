@@ -108,7 +108,10 @@ def finish(run: Run) -> None:
     result = run.result
     frames = len(result.columns["n"])
     for chosen, assembler in zip(run.chosen, run.assemblers, strict=True):
-        _book(run, chosen, assembler.finish(frames, chosen.metric.needs_length))
+        try:
+            _book(run, chosen, assembler.finish(frames, chosen.metric.needs_length))
+        except VqmeterError as error:  # of one metric; the others finish
+            run.stop(error)
         if assembler.repeated and chosen.metric.needs_length:
             warning = f"{chosen.key}: the video ended early; its last frame stood in for {assembler.repeated}"
             result.validity["warnings"].append(warning)

@@ -264,6 +264,8 @@ class Session:
         s = self.settings
         precision = "fp32" if s.precision == "auto" else s.precision
         meter = chosen.metric.open(stream, Context(device, precision, self.threads, s.batch, s.seed, s.map_folder is not None))
+        if hasattr(meter, "close"):
+            self._closing.callback(meter.close)
         depth = stream.compare_format.bit_depth
         for score, scale in meter.scores.items():
             name = chosen.rename(score)
@@ -315,7 +317,10 @@ class Session:
                 if isinstance(item, VqmeterError):
                     run.stop(item)
                 elif item is not None and not run.stopped:
-                    take(run, item)
+                    try:
+                        take(run, item)
+                    except VqmeterError as error:  # of one meter; what was scored before is kept
+                        run.stop(error)
             done += 1
         if self._progress is not None:
             self._progress(done, total)

@@ -21,7 +21,7 @@ _DEFINITION = "10 log10(peak^2 / MSE), peak = 2^depth - 1"
 
 
 def _scale(what: str) -> Scale:
-    return Scale("dB", 0.0, None, "higher", f"{_DEFINITION}; {what}", decibels=True)
+    return Scale("dB", 0.0, None, "higher", f"{_DEFINITION}; {what}", decibels=True, squared_error=True)
 
 
 @dataclass(frozen=True)
