@@ -60,7 +60,8 @@ class Scale:
     high: float | None
     better: str = "higher"
     definition: str = ""
-    decibels: bool = False  # identical is infinite: null in frames, capped in statistics, `mse_pooled` beside them
+    decibels: bool = False  # identical is infinite: null in frames, capped in statistics
+    squared_error: bool = False  # 10 log10(1 / MSE) but for a constant: `mse_pooled` stands beside the mean
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,15 @@ import json
 
 import numpy as np
 import pytest
+from scipy.ndimage import uniform_filter
 from skimage.metrics import structural_similarity
 
 from vqmeter import measure
 from vqmeter.errors import MismatchError
 from vqmeter.frames import Frame, PixelFormat, VideoInfo
+from vqmeter.kernels.rows import rows
+from vqmeter.kernels.shrink import shrink
+from vqmeter.kernels.ssim import ssim_cs
 from vqmeter.metric import Context, Sample, Stream
 from vqmeter.metrics.fr.ssim import Ssim, TorchSsimMeter
 
@@ -20,12 +24,14 @@ def oracle(a, b, peak):
     return full[5:-5, 5:-5].mean()
 
 
-def score(a, b, depth, torch_road=False):
+def score(a, b, depth, torch_road=False, down=False):
     fmt = PixelFormat.parse("gray" if depth == 8 else f"gray{depth}le")
     info = VideoInfo("x", a.shape[1], a.shape[0], fmt)
     frames = [Frame(info, 0, lambda p=p: (p,)) for p in (a, b)]
     stream = Stream(info, info, fmt, 1, None)
-    meter = TorchSsimMeter(stream, "cpu") if torch_road else Ssim().open(stream, Context())
+    metric = Ssim(down=down)
+    meter = TorchSsimMeter(metric, stream, "cpu") if torch_road else metric.open(stream, Context())
+    assert list(meter.scores) == (["ssim_down_y"] if down else ["ssim_y"])
     return meter.prepare(Sample(0, frames[1], frames[0]))[0]
 
 
@@ -129,3 +135,62 @@ def test_golden_piq_pictures(testdata):
     for dist, ref, expected in (("goldhill_jpeg.gif", "goldhill.gif", 0.68237), ("i01_01_5.bmp", "I01.BMP", 0.67909)):
         got = measure(folder / dist, reference=folder / ref, metrics="ssim").pooled["ssim_y"]["score"]
         assert got == pytest.approx(expected, abs=2e-5)
+
+
+@pytest.mark.parametrize("torch_road", [False, True])
+@pytest.mark.parametrize(("shape", "factor", "depth"), [((383, 500), 1, 8), ((384, 401), 2, 8), ((641, 643), 3, 10),
+                                                       ((896, 899), 4, 8), ((1153, 1154), 5, 16)])  # fmt: skip
+def test_down_reduces_as_matlab(shape, factor, depth, torch_road):
+    """imfilter's symmetric box and every F-th sample, F rounded as MATLAB does, then SSIM: scipy and scikit-image."""
+    rng = np.random.default_rng(factor)
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    peak, smooth = (1 << depth) - 1, np.sin(x / 9) * np.cos(y / 7) * 0.3 + 0.5
+    a, b = (np.rint((smooth + rng.normal(0, g, shape)).clip(0, 1) * peak).astype(np.uint16 if depth > 8 else np.uint8)
+            for g in (0.02, 0.1))  # fmt: skip
+    small = [uniform_filter(p.astype(float), factor, mode="reflect", origin=-1 if factor % 2 == 0 else 0)[::factor, ::factor]
+             for p in (a, b)]  # fmt: skip
+    assert score(a, b, depth, torch_road, down=True) == pytest.approx(oracle(*small, peak), abs=1e-5 if torch_road else 1e-6)
+
+
+def test_down_golden_pictures(testdata):
+    """.8202 on goldhill is MATLAB's, by piq 0.8's tests; .88003 on I01 is piq's in float64 on unrounded luma, else .87988."""
+    folder = testdata / "golden/expected/piq"
+    for dist, ref, expected in (("goldhill_jpeg.gif", "goldhill.gif", 0.82020), ("i01_01_5.bmp", "I01.BMP", 0.87988)):
+        pooled = measure(folder / dist, reference=folder / ref, metrics="ssim:down=true").pooled
+        assert list(pooled) == ["ssim_down_y"] and pooled["ssim_down_y"]["score"] == pytest.approx(expected, abs=5e-6)
+
+
+def test_down_of_unrounded_luma(testdata):
+    """.88003: piq 0.8 (commit 9948a52) in float64 on I01 and i01_01_5 as .299 R + .587 G + .114 B, unrounded."""
+    from skimage.io import imread
+
+    folder = testdata / "golden/expected/piq"
+    grey = [(imread(folder / name) @ np.array([0.299, 0.587, 0.114])).astype(np.float32)
+            for name in ("I01.BMP", "i01_01_5.bmp")]  # fmt: skip
+    small = [rows(shrink(rows(p), p.shape[1], 2)) for p in grey]
+    assert ssim_cs(*small, small[0].shape[1], 255.0)[0] == pytest.approx(0.88003, abs=5e-6)
+
+
+def test_down_of_every_plane_and_its_map(raw_pair):
+    ref, dist = raw_pair(width=800, height=770, frames=1)
+    both = measure(dist, reference=ref, metrics=["ssim", "ssim:down=true"], planes="yuv").pooled
+    assert list(both) == ["ssim_y", "ssim_cb", "ssim_cr", "ssim_down_y", "ssim_down_cb", "ssim_down_cr"]
+    assert both["ssim_down_cb"]["score"] > both["ssim_cb"]["score"]  # 400x385: F = 2
+    info = VideoInfo("x", 640, 640, PixelFormat.parse("gray"))
+    frame = Frame(info, 0, lambda: (np.zeros((640, 640), np.uint8),))
+    meter = Ssim(down=True).open(Stream(info, info, info.pix_fmt, 1, None), Context(maps=True))
+    (found,) = meter.prepare(Sample(0, frame, frame)).maps
+    assert found.name == "ssim_down_y" and found.values.shape == (214 - 10, 214 - 10) and (found.values == 1).all()
+
+
+def test_rows_of_any_plane_are_one_type_to_numba():
+    """Another type would compile every kernel anew: two seconds for `ssim`, for each of four mixtures of a pair."""
+    import numba
+
+    memory = np.arange(600, dtype=np.uint8).reshape(20, 30)
+    fixed = memory.copy()
+    fixed.flags.writeable = False
+    kinds = [memory, memory[:, :25], memory[:, ::2], memory[:1], fixed, fixed[2:, :25], np.asfortranarray(memory)]
+    assert len({numba.typeof(rows(plane)) for plane in kinds}) == 1
+    assert all(np.array_equal(rows(plane)[:, : plane.shape[1]], plane) for plane in kinds)
+    assert memory.flags.writeable and np.shares_memory(rows(memory), memory) and np.shares_memory(rows(fixed), fixed)

@@ -34,7 +34,7 @@ def _without_blas() -> Iterator[None]:
 
 
 with _without_blas():
-    import numba.np.arraymath  # noqa: F401  (the module that looks)
+    import numba.np.arraymath
     from numba.core import event
 
 

@@ -92,6 +92,6 @@ class TorchPsnrMeter(PsnrMeter):
         ref, dist = sample.pair
         errors = []
         for a, b in zip(ref.planes, dist.planes, strict=True):
-            x, y = (torch.from_numpy(np.ascontiguousarray(p)).to(self._device, torch.int32) for p in (a, b))
+            x, y = (torch.from_numpy(np.array(p)).to(self._device, torch.int32) for p in (a, b))
             errors.append(int((x - y).to(torch.int64).square().sum().item()))
         return self._decibels(errors, [plane.size for plane in dist.planes])
