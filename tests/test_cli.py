@@ -176,6 +176,14 @@ def test_fr_on_raw_files_imports_no_torch_and_no_scipy(raw_pair):
     assert "numba" in modules and not {"torch", "scipy.linalg", "skimage", "tqdm", "av"} & modules
 
 
+def test_the_first_run_says_once_that_it_compiles_and_the_next_does_not(raw_pair, tmp_path):
+    env = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    command = ["fr", *raw_pair(), "-s", "64x48", "-m", "psnr", "--score", "psnr"]
+    first, second = vqmeter(*command, env=env), vqmeter(*command, env=env)
+    assert first.returncode == second.returncode == 0 and first.stdout == second.stdout
+    assert first.stderr.count("compiling kernels") == 1 and second.stderr == ""
+
+
 def test_probe(cli, raw_pair):
     ref, _ = raw_pair()
     code, out, _ = cli("probe", ref, "-f", "json")
