@@ -1,6 +1,9 @@
 """Every metric in the table keeps the contract: same scores however they are asked for, within its scale, documented."""
 
+import functools
+import importlib
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,8 +24,21 @@ def _missing() -> str:
 
 
 NO_VMAF = _missing()
-HERE = [name for name in sorted(NAMES["fr"]) if not (NO_VMAF and name.startswith("vmaf"))]
-FR = [name if name in HERE else pytest.param(name, marks=pytest.mark.skip(NO_VMAF)) for name in sorted(NAMES["fr"])]
+ALL = [(family, name) for family in NAMES for name in sorted(NAMES[family])]
+HERE = [(family, name) for family, name in ALL if not (NO_VMAF and name.startswith("vmaf"))]
+EACH = pytest.mark.parametrize(
+    "one", [pytest.param(one, id=one[1], marks=[] if one in HERE else pytest.mark.skip(NO_VMAF)) for one in ALL]
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def weights(tmp_path_factory):
+    """Seeded weights for every learned model, where all of them look."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(Path(__file__).parent)
+        seeded = importlib.import_module("seeded")
+        patch.setenv("VQMETER_WEIGHTS", str(seeded.write_all(tmp_path_factory.mktemp("weights"))))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -40,37 +56,64 @@ def clips(tmp_path_factory, moving_luma):
     return str(folder / "ref_192x168.yuv"), str(folder / "dist_192x168.yuv")
 
 
-def run(clips, metrics, **options):
-    result = measure(clips[1], reference=clips[0], metrics=metrics, **options).only
+def run(pair, *several, **options):
+    """One pass over a pair with (family, spec)s."""
+    asked = {kind: [spec for family, spec in several if family == kind] for kind in NAMES}
+    reference = {"reference": pair[0]} if asked["fr"] else {}
+    result = measure(pair[1], metrics=asked["fr"], models=asked["nr"], **reference, **options).only
     assert result.error is None
     return result
 
 
-@pytest.mark.parametrize("name", FR)
-def test_same_scores_for_any_threads_and_batch(clips, name):
-    one = run(clips, name, threads=1, batch=1)
-    other = run(clips, name, threads=2, batch=4)
-    for score, values in one.frames.items():
-        scale = one.metrics.get(score)
-        span = 1.0 if scale is None or scale["high"] is None else scale["high"] - scale["low"]
-        np.testing.assert_allclose(values, other.frames[score], rtol=0, atol=1e-4 * span)
+def answers(result):
+    """Everything a result says under each score's name, as one array, and the width of its scale."""
+    found = {}
+    for name, facts in result.metrics.items():
+        clip_scores = [clip[name] for clip in result.clips if name in clip]
+        whole = [result.whole[name]["score"]] if name in result.whole else []
+        wide = 1.0 if facts["high"] is None or facts["low"] is None else facts["high"] - facts["low"]
+        found[name] = np.array([*result.series[name].array, *clip_scores, *whole]), wide
+    return found
 
 
-@pytest.mark.parametrize("name", FR)
-def test_same_scores_alone_or_with_others(clips, name):
-    alone = run(clips, name)
-    company = run(clips, [name, *(f"{other}:as=x_{other}" for other in HERE if other != name)])
-    for score, values in alone.frames.items():
-        np.testing.assert_allclose(values, company.frames[score], rtol=0, atol=1e-5)
+def assert_same(one, other, part):
+    """Equal to `part` of each score's scale."""
+    others = answers(other)
+    for name, (values, wide) in answers(one).items():
+        assert len(values)
+        np.testing.assert_allclose(values, others[name][0], rtol=0, atol=part * wide, err_msg=name)
 
 
-@pytest.mark.parametrize("name", FR)
-def test_scores_stay_within_their_scale_and_identical_is_best(clips, name):
-    metric = find("fr", name).metric
-    result, same = run(clips, name), measure(clips[0], reference=clips[0], metrics=name).only
+@pytest.fixture(scope="module")
+def alone(clips):
+    """The answers of one metric by itself, measured once."""
+    return functools.cache(lambda one: run(clips, one))
+
+
+@pytest.fixture(scope="module")
+def company(clips):
+    """All metrics in one pass."""
+    return run(clips, *HERE)
+
+
+@EACH
+def test_same_scores_alone_or_with_others(alone, company, one):
+    assert_same(alone(one), company, 1e-4)
+
+
+@EACH
+def test_same_scores_for_any_threads_and_batch(clips, alone, one):
+    assert_same(alone(one), run(clips, one, threads=1, batch=1), 1e-4)
+    assert_same(alone(one), run(clips, one, threads=3, batch=4), 1e-4)
+
+
+@EACH
+def test_scores_stay_within_their_scale_and_identical_is_best(clips, alone, one):
+    metric = find(*one).metric
+    result, same = alone(one), run((clips[0], clips[0]), one)
     assert set(result.series) <= set(metric.scales())
-    for score, facts in result.metrics.items():
-        values = result.series[score].array
+    for score, (values, _) in answers(result).items():
+        facts = result.metrics[score]
         assert np.isfinite(values).all() or facts["unit"] == "dB"
         assert facts["low"] is None or values.min() >= facts["low"]
         assert facts["high"] is None or values.max() <= facts["high"] + 1e-6
@@ -80,20 +123,19 @@ def test_scores_stay_within_their_scale_and_identical_is_best(clips, name):
             assert facts["high"] is None or best == pytest.approx(facts["high"], abs=1e-5)
 
 
-@pytest.mark.parametrize("name", FR)
-def test_a_single_frame_is_enough(clips, name):
-    assert run(clips, name, frames=1).validity["frames_compared"] == 1
+@EACH
+def test_a_single_frame_is_enough(clips, one):
+    result = run(clips, one, frames=1)
+    assert result.validity["frames_compared"] == 1 and all(len(values) for values, _ in answers(result).values())
 
 
 @pytest.mark.cuda
-@pytest.mark.parametrize("name", FR)
-def test_cuda_equals_cpu(clips, name):
+@EACH
+def test_cuda_equals_cpu(clips, one):
     torch = pytest.importorskip("torch")
     if not torch.cuda.is_available():
         pytest.skip("no CUDA GPU here")
-    cpu, cuda = run(clips, name, device="cpu"), run(clips, name, device="cuda")
-    for score, values in cpu.series.items():
-        np.testing.assert_allclose(values.array, cuda.series[score].array, rtol=0, atol=1e-4)
+    assert_same(run(clips, one, device="cpu"), run(clips, one, device="cuda"), 1e-4)
 
 
 @pytest.mark.parametrize(("family", "name"), [(f, n) for f, table in NAMES.items() for n in table])

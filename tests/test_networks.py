@@ -21,6 +21,7 @@ from vqmeter.networks.dipqa import Dipqa
 from vqmeter.networks.fusion import fuse
 from vqmeter.networks.resnet import ResNet
 from vqmeter.networks.shallow import Shallow
+from vqmeter.networks.svr import Svr
 from vqmeter.networks.vgg import Vgg13Block4, Vgg16
 from vqmeter.networks.vsfa import FrameScores, MixedVsfa, Vsfa, mean_std, pool
 
@@ -304,6 +305,38 @@ def test_cnn3d_pads_even_kernels_on_the_far_side() -> None:
     assert after.shape == before.shape
     assert torch.equal(padded[..., :-1, :-1, :-1], before)
     assert not padded[:, :, -1].any() and not padded[..., -1, :].any() and not padded[..., -1].any()
+
+
+@pytest.mark.parametrize(("height", "width"), [(16, 16), (224, 48), (225, 40), (470, 37), (689, 64)])
+def test_cnn3d_anywhere_does_not_show_its_bands(height: int, width: int) -> None:
+    network = filled(lambda: Cnn3d("fcn", (2, 3, 4, 4), (8, 6)))
+    x = torch.rand(2, 3, 3, height, width, generator=torch.Generator().manual_seed(0))
+    maps = network.maps(x).movedim(1, -1)
+    whole = network.fc2(network.fc1(maps).relu()).relu()
+    torch.testing.assert_close(network.features(x), whole.mean((1, 2, 3)), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(network(x), network.out(whole)[..., 0].mean((1, 2, 3)), rtol=1e-5, atol=1e-6)
+
+
+def test_cnn3d_anywhere_learns_under_the_lstm() -> None:
+    torch.manual_seed(0)
+    clips, video = Cnn3d("fcn", (2, 3, 4, 4), (8, 6)), GroupLstm(6, 4, 4)
+    video(clips.features(torch.rand(3, 3, 2, 250, 32))[None]).sum().backward()
+    assert all(p.grad is not None for n, p in (*clips.named_parameters(), *video.named_parameters()) if not n.startswith("out"))
+
+
+@pytest.mark.parametrize("vectors", [0, 4])
+def test_support_vectors_and_ridges_are_their_formulas(vectors: int) -> None:
+    generator = torch.Generator().manual_seed(1)
+    state = {key: torch.rand(value.shape, generator=generator) + 0.5 for key, value in Svr(5, vectors).state_dict().items()}
+    regression, x = Svr.like(state), torch.rand(3, 5, generator=generator)
+    regression.load_state_dict(state)
+    z = (x - state["mean"]) / state["std"]
+    if vectors:
+        squares = (z[:, None] - state["support"]).square().sum(2)
+        expected = (-state["gamma"] * squares).exp() @ state["dual"] + state["intercept"]
+    else:
+        expected = z @ state["weight"] + state["intercept"]
+    torch.testing.assert_close(regression(x), expected)
 
 
 def test_bosse_weighs_patches() -> None:

@@ -29,6 +29,9 @@ from vqmeter.frames import Frame, PixelFormat, VideoInfo
 #: Metric name -> where it lives. Read without importing any of them.
 NAMES: dict[str, dict[str, str]] = {
     "fr": {
+        "c3d_fr": "vqmeter.metrics.fr.c3d:C3dFr",
+        "dipqa": "vqmeter.metrics.fr.dipqa:Dipqa",
+        "diqam": "vqmeter.metrics.fr.diqam:Diqam",
         "fsim": "vqmeter.metrics.fr.fsim:Fsim",
         "fsimc": "vqmeter.metrics.fr.fsim:Fsimc",
         "ipm_fsim": "vqmeter.metrics.fr.ipm:IpmFsim",
@@ -47,7 +50,12 @@ NAMES: dict[str, dict[str, str]] = {
         "vsi": "vqmeter.metrics.fr.vsi:Vsi",
         "xpsnr": "vqmeter.metrics.fr.xpsnr:Xpsnr",
     },
-    "nr": {},
+    "nr": {
+        "c3d": "vqmeter.metrics.nr.c3d:C3d",
+        "cnn3d_lstm": "vqmeter.metrics.nr.cnn3d_lstm:Cnn3dLstm",
+        "rankiqa": "vqmeter.metrics.nr.rankiqa:Rankiqa",
+        "vsfa": "vqmeter.metrics.nr.vsfa:Vsfa",
+    },
 }
 
 

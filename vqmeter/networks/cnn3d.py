@@ -7,7 +7,9 @@ ReLU, linear 1.
 
 Variants, the paper leaving padding open: `paper` has no padding (Keras' default) and flattens 185,856 numbers
 (192 M parameters); `lite` pads to the same size (kernel 2: on the far side alone, as Keras) and takes the mean over
-time and space (2.3 M; ours). `widths` scales the convolutions, (8, 16, 32, 64) in the weights that come with vqmeter.
+time and space (2.3 M; ours); `fcn`, the paper's future work end to end, is `lite` with its linear layers at every place
+before the mean, so that it takes pictures of any size from 16x16 and learns under the LSTM, which then sees 512 numbers a
+group instead of 32 scores. `widths` scales the convolutions, (8, 16, 32, 64) in the weights that come with vqmeter.
 Torch's LSTM has two biases where Keras has one: 8,993 parameters against 8,865.
 
 Source: You and Korhonen, Deep Neural Networks for No-Reference Video Quality Assessment, ICIP 2019,
@@ -18,22 +20,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 CLIP = (16, 224, 224)
+PRESETS = ("paper", "lite", "fcn")
+BAND = 224  # rows of a picture that `fcn` takes at once, a multiple of 16
 
 
 class Cnn3d(nn.Module):
-    """The quality of a clip; `preset` is `lite` or `paper`."""
+    """The quality of a clip; `preset` is `lite`, `paper` or `fcn`."""
 
     def __init__(
         self, preset: str = "lite", widths: Sequence[int] = (32, 64, 128, 256), hidden: Sequence[int] = (1024, 512)
     ) -> None:
         super().__init__()
-        if preset not in ("lite", "paper"):
-            raise ValueError(f"preset '{preset}' is neither lite nor paper")
-        self.same = preset == "lite"
+        if preset not in PRESETS:
+            raise ValueError(f"preset '{preset}' is none of {', '.join(PRESETS)}")
+        self.same, self.anywhere = preset != "paper", preset == "fcn"
         channels = [3, widths[0], widths[1], widths[2], widths[2], widths[3], widths[3]]
         for n in range(6):
             kernel = 3 if n < 4 else 2
@@ -57,11 +62,28 @@ class Cnn3d(nn.Module):
         return x
 
     def features(self, x: Tensor) -> Tensor:
-        """(N, 3, 16, 224, 224) to the (N, 512) activations before the last layer."""
+        """(N, 3, 16, 224, 224), any H and W for `fcn`, to the (N, 512) activations before the last layer."""
+        if self.anywhere:
+            return self._features_anywhere(x)
         x = self.maps(x)
-        x = x.mean((2, 3, 4)) if self.same else x.flatten(1)
-        x = self.dropout(F.relu(self.fc1(x)))
-        return F.relu(self.fc2(x))
+        return self._dense(x.mean((2, 3, 4)) if self.same else x.flatten(1))
+
+    def _dense(self, x: Tensor) -> Tensor:
+        return F.relu(self.fc2(self.dropout(F.relu(self.fc1(x)))))
+
+    def _features_anywhere(self, x: Tensor) -> Tensor:
+        """The mean over all places, in bands of rows: no more is held than one needs, and the bands do not show.
+
+        A row of the last pool sees the 16 rows it stands for, 11 above them and 27 below.
+        """
+        total, count, height = x.new_zeros(()), 0, x.shape[-2]
+        for top in range(0, height // 16 * 16, BAND):
+            rows = min(BAND, height // 16 * 16 - top) // 16
+            above = min(16, top)
+            maps = self.maps(x[..., top - above : top + 16 * rows + 32, :])[..., above // 16 : above // 16 + rows, :]
+            out = self._dense(maps.movedim(1, -1))
+            total, count = total + out.sum((1, 2, 3), dtype=torch.float32), count + out[0, ..., 0].numel()
+        return (total / count).to(x.dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, 16, 224, 224) to (N,)."""

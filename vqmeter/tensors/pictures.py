@@ -1,4 +1,4 @@
-"""The one road from frames to torch: device, upload, luma and RGB, and MATLAB's resizing as matrices.
+"""From frames to tensors of luma and RGB.
 
 Samples are uploaded as they are (uint8 or uint16) and converted on the device; on the CPU RGB is made by the numba
 kernel instead. Both read `colour` and give the same numbers to 1e-6. Chroma goes up bilinearly with
@@ -8,7 +8,7 @@ MPEG-2's left siting (horizontally on a luma sample, vertically between two line
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -19,17 +19,7 @@ from vqmeter.colour import Colour, colour, rgb_matrix
 from vqmeter.frames import Frame, PixelFormat, Plane
 from vqmeter.kernels import rgb as rgb_kernels
 from vqmeter.kernels.rows import rows
-
-torch.get_num_threads()  # settles the count of the thread that loads this: `single_thread` changes what new ones start with
-
-
-def single_thread() -> None:
-    """Keep torch's operators to the calling thread: frames are spread over threads instead, which is faster.
-
-    The thread that loaded this module keeps its own count, except in MKL, which knows only one for all threads.
-    """
-    if torch.get_num_threads() != 1:
-        torch.set_num_threads(1)
+from vqmeter.tensors.shapes import NO_TAPS, taps
 
 
 def upload(planes: Sequence[Plane], to: torch.device | str = "cpu") -> list[Tensor]:
@@ -74,6 +64,54 @@ def _subsampling(fmt: PixelFormat) -> tuple[int, int]:
     return (fmt.sub_x, fmt.sub_y) if fmt.family == "yuv" else (0, 0)
 
 
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """The samples of one frame in memory of their own, and what they mean: `matrix` is that of `colour.rgb_matrix`."""
+
+    planes: tuple[Plane, ...]  # (H, W) uint8 or uint16, contiguous
+    pix_fmt: PixelFormat
+    matrix: NDArray[np.float64]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        height, width = self.planes[0].shape
+        return height, width
+
+
+def keep(frame: Frame) -> Kept:
+    """A copy of a frame that outlives it, for models that need whole frames; made once for all that look at it."""
+
+    def make(frame: Frame) -> Kept:
+        planes = tuple(np.array(plane, order="C") for plane in frame.planes[:3])
+        return Kept(planes, frame.info.pix_fmt, rgb_matrix(frame.info.pix_fmt, colour(frame.info)))
+
+    return frame.derive("kept", make)
+
+
+def to_rgb(
+    batch: Sequence[Kept], device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32, order: str = "RGB",
+    scale: float = 1.0,
+) -> Tensor:  # fmt: skip
+    """(N, 3, H, W) of frames of one video, R, G, B (or `order="BGR"`) in [0, scale], on the device.
+
+    Uploaded as integers from pinned memory without waiting; made in float32, whatever `dtype` is.
+    """
+    fmt = batch[0].pix_fmt
+    matrix = batch[0].matrix if order == "RGB" else batch[0].matrix[::-1].copy()
+    if torch.device(device).type == "cpu":
+        h, w = batch[0].size
+        flat = matrix.astype(np.float32)
+        x = torch.empty((len(batch), 3, h, w))
+        for out, kept in zip(x, batch, strict=True):
+            planes = kept.planes if len(kept.planes) == 3 else kept.planes * 3
+            out.copy_(torch.from_numpy(rgb_kernels.rgb(*planes, w, *_subsampling(fmt), flat)))
+    else:
+        stacked = (torch.from_numpy(np.stack(planes)) for planes in zip(*(kept.planes for kept in batch), strict=True))
+        x = rgb_of_planes([plane.pin_memory().to(device, non_blocking=True) for plane in stacked], fmt, matrix)
+    return (x if scale == 1 else x.mul_(scale)).to(dtype)
+
+
 def rgb_reduced(
     frame: Frame, factor: int, size: tuple[int, int] | None = None, meaning: Colour | None = None
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -84,8 +122,8 @@ def rgb_reduced(
     """
     info = frame.info
     matrix = rgb_matrix(info.pix_fmt, meaning or colour(info)).astype(np.float32)
-    down = _taps(info.height, size[0], False) if size else _NO_TAPS
-    across = _taps(info.width, size[1], True) if size else _NO_TAPS
+    down = taps(info.height, size[0], False) if size else NO_TAPS
+    across = taps(info.width, size[1], True) if size else NO_TAPS
     boxes, resized = rgb_kernels.rgb_reduced(
         *three_planes(frame), info.width, *_subsampling(info.pix_fmt), matrix, factor, *down, *across
     )
@@ -128,49 +166,3 @@ def _interpolate(x: Tensor, at: Tensor, dim: int) -> Tensor:
     t = t[:, None] if dim == -2 else t
     low, high = before.long().clamp(0, last), (before.long() + 1).clamp(0, last)
     return torch.lerp(x.index_select(dim, low), x.index_select(dim, high), t.expand_as(x.index_select(dim, low)))
-
-
-@lru_cache(maxsize=64)
-def resize_matrix(before: int, after: int, kernel: str, scale: float | None = None) -> NDArray[np.float64]:
-    """(after, before) float64: one dimension of MATLAB's imresize with antialiasing, by "bilinear" or "bicubic".
-
-    `scale` is the factor as MATLAB was given it, `after / before` where it was given a size. Bicubic is Keys's with
-    a = -1/2. Samples beyond the border are mirrored.
-    """
-    scale = after / before if scale is None else scale
-    shrink = min(scale, 1.0)
-    width = (2 if kernel == "bilinear" else 4) / shrink
-    centre = (np.arange(after) + 0.5) / scale - 0.5
-    index = np.floor(centre - width / 2).astype(int)[:, None] + np.arange(int(np.ceil(width)) + 2)
-    weight = (_triangle if kernel == "bilinear" else _cubic)(shrink * (centre[:, None] - index))
-    weight /= weight.sum(1, keepdims=True)
-    mirrored = index % (2 * before)
-    mirrored = np.where(mirrored < before, mirrored, 2 * before - 1 - mirrored)
-    out = np.zeros((after, before))
-    np.add.at(out, (np.arange(after)[:, None], mirrored), weight)
-    return out
-
-
-def _triangle(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.where(np.abs(x) < 1, 1 - np.abs(x), 0.0)
-
-
-def _cubic(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    a = np.abs(x)
-    near, far = 1.5 * a**3 - 2.5 * a**2 + 1, -0.5 * a**3 + 2.5 * a**2 - 4 * a + 2
-    return np.where(a <= 1, near, np.where(a <= 2, far, 0.0))
-
-
-_NO_TAPS = (np.zeros(0, np.int64), np.zeros((0, 0), np.float32))
-
-
-@lru_cache(maxsize=64)
-def _taps(before: int, after: int, by_tap: bool) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """The bilinear `resize_matrix` as its first column and weights a row, (after, taps) or (taps, after)."""
-    dense = resize_matrix(before, after, "bilinear")
-    used = dense != 0
-    start = used.argmax(1)
-    taps = int((before - used[:, ::-1].argmax(1) - start).max())
-    start = np.minimum(start, before - taps)
-    weight = np.take_along_axis(dense, start[:, None] + np.arange(taps), 1).astype(np.float32)
-    return start, np.ascontiguousarray(weight.T if by_tap else weight)

@@ -1,0 +1,243 @@
+"""3D-CNN + LSTM: a 3-D network scores blocks of 16 frames, an LSTM makes one score of all of them.
+
+    b[g, i] = CNN(block i of group g);   video = LSTM(b[0], b[1], ...)
+
+Groups of 16 frames begin at round(linspace(0, N - 16, groups)), blocks of 224x224 lie on a grid of columns x rows at
+round(linspace(0, W - 224, columns)) and round(linspace(0, H - 224, rows)), row by row; on upright pictures columns and
+rows change places. Frames smaller than 224 are mirrored, never scaled; videos shorter than 16 repeat their last frame.
+`paper`: 32 groups of 8x4 blocks; `lite`: 8 groups of 4x2; `fcn` (the source's future work, end to end): 8 groups of whole
+frames, whose features go to the LSTM. Other grids are read from the weights.
+
+With `svr.*` in the weight file (the source's baseline without an LSTM) the video's score is that of a ridge or an RBF-SVR
+on the mean of the blocks' 512 activations, or of their scores where it has one input.
+
+Source: You and Korhonen, Deep Neural Networks for No-Reference Video Quality Assessment, ICIP 2019,
+doi:10.1109/ICIP.2019.8803395. The grid is inferred from the counts of clips in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vqmeter import tensors
+from vqmeter.errors import WeightsError
+from vqmeter.metric import About, Clip, Context, Meter, QualityMap, Sample, Scale, Score, Stream
+from vqmeter.metrics.nr.c3d import svr, under
+from vqmeter.networks.cnn3d import BAND, PRESETS, Cnn3d, GroupLstm
+from vqmeter.networks.svr import Svr
+from vqmeter.weights import State, Weights, build, load
+
+FRAMES, SIDE = 16, 224
+SIZES = {"paper": (32, 8, 4), "lite": (8, 4, 2), "fcn": (8, 1, 1)}  # groups, columns, rows
+
+
+@dataclass(frozen=True)
+class Cnn3dLstm:
+    """Score `cnn3d_lstm`, 0..100, higher is better: one for each group of 16 frames, and the LSTM's for the video."""
+
+    preset: Literal["paper", "lite", "fcn"] | None = None  # None: what the weights were trained with
+    weights: str | None = None
+
+    about: ClassVar[About] = About(
+        title="3-D convolutional network on blocks of 16 frames, LSTM over the video",
+        definition="Groups of 16 frames from round(linspace(0, N-16, G)), in each a grid of 224x224 blocks at "
+        "round(linspace(0, W-224, C)) x round(linspace(0, H-224, R)), row by row (C and R change places on upright pictures), "
+        "RGB 0..1 of 8 bits. paper: G 32, C 8, R 4, convolutions 32-64-128-128-256-256 without padding, flattened; lite: G 8, "
+        "C 4, R 2, padded, mean over time and space; fcn: G 8, whole frames, the layers of lite at every place. Every block "
+        "gets a score, a group has the mean of its own; an LSTM of 32 over the groups (32 or 8 block scores each; 512 features "
+        "for fcn), linear 16, ReLU, linear 1 give the video's. Brought to 0..100 by the label scale of the weights; `raw` and "
+        "`mos` stand beside it. Frames smaller than 224 are mirrored, videos shorter than 16 repeat the last frame. Where the "
+        "weights hold svr.*, a ridge or RBF-SVR on the mean activations stands in for the LSTM.",
+        source="You and Korhonen, ICIP 2019, doi:10.1109/ICIP.2019.8803395",
+        differs="The paper leaves padding, activations of the dense layers, input scaling and the place of the blocks open: "
+        "padding valid (Keras), ReLU, x/255, and the grid that its counts of clips allow. lite and fcn are ours.",
+        needs="no reference; weights; the length",
+        validated="The published results are in a picture and could not be read; not compared.",
+    )
+    needs_length: ClassVar[bool] = True
+    identical_is_best: ClassVar[bool] = False
+    prefers_cuda: ClassVar[bool] = True
+
+    def scales(self) -> Mapping[str, Scale]:
+        return {"cnn3d_lstm": Scale("", 0.0, 100.0, definition="LSTM over scores of 16-frame blocks by a 3-D network")}
+
+    def open(self, stream: Stream, context: Context) -> Meter:
+        return Cnn3dLstmMeter(self, stream, context)
+
+
+def linspace(last: int, count: int) -> list[int]:
+    """round(linspace(0, last, count)), halves upwards."""
+    steps = max(1, count - 1)
+    return [(2 * k * last + steps) // (2 * steps) for k in range(count)]
+
+
+def groups(frames: int, count: int) -> list[tuple[int, ...]]:
+    """`count` groups of 16 successive frames, spread over a video of `frames`."""
+    return [tuple(min(first + k, frames - 1) for k in range(FRAMES)) for first in linspace(max(0, frames - FRAMES), count)]
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """Where the blocks lie. Only rows and columns that some block covers are kept of a frame.
+
+    `rows` and `columns` say which of the picture's these are, mirrored where it is smaller than a block; `corners` are the
+    blocks' upper left corners among what is kept, row by row. With `whole` there is one block, all of the frame.
+    """
+
+    rows: NDArray[np.int64]
+    columns: NDArray[np.int64]
+    corners: tuple[tuple[int, int], ...]
+    size: tuple[int, int]
+
+    @classmethod
+    def over(cls, width: int, height: int, columns: int, rows: int, whole: bool = False) -> Grid:
+        if height > width:
+            columns, rows = rows, columns
+        down, tops = _axis(height, rows, whole)
+        across, lefts = _axis(width, columns, whole)
+        size = (len(down), len(across)) if whole else (SIDE, SIDE)
+        return cls(down, across, tuple((top, left) for top in tops for left in lefts), size)
+
+    def cut(self, rgb: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """(3, H, W) in [0, 1] to what is kept of it, in 8 bits."""
+        kept = rgb[:, self.rows[:, None], self.columns]
+        kept *= 255
+        kept += 0.5
+        return kept.astype(np.uint8)
+
+    def blocks(self, group: Tensor) -> list[Tensor]:
+        """The blocks (3, 16, h, w) of a group (16, 3, H, W) of what was kept."""
+        h, w = self.size
+        return [group[..., top : top + h, left : left + w].movedim(0, 1) for top, left in self.corners]
+
+
+def _axis(size: int, count: int, whole: bool) -> tuple[NDArray[np.int64], list[int]]:
+    """Which samples of one dimension are kept, and where among them the blocks begin."""
+    lack = max(0, SIDE - size)
+    places = np.pad(np.arange(size), (lack // 2, lack - lack // 2), mode="reflect") if lack else np.arange(size)
+    if whole:
+        return places, [0]
+    starts = linspace(len(places) - SIDE, count)
+    used = np.unique([start + np.arange(SIDE) for start in starts])
+    return places[used], np.searchsorted(used, starts).tolist()
+
+
+def network(state: State, preset: str) -> Cnn3d:
+    """The clip network; its widths are those of the tensors.
+
+    Raises
+        WeightsError: tensors are missing or do not fit the preset.
+    """
+    try:
+        widths = [state[f"conv{n}.weight"].shape[0] for n in (1, 2, 3, 5)]
+        hidden = [state[f"fc{n}.weight"].shape[0] for n in (1, 2)]
+    except KeyError as error:
+        raise WeightsError(f"the clip network has no {error.args[0]}") from None
+    return build(lambda: Cnn3d(preset, widths, hidden), state)
+
+
+def over_groups(state: State, weights: Weights, inputs: int, features: int) -> GroupLstm | Svr:
+    """What makes a video's score: the LSTM, of `inputs` numbers a group, or an SVR on the mean over all blocks.
+
+    Raises
+        WeightsError: there is neither, or it wants other inputs.
+    """
+    if under("svr.", state):
+        found = svr(state)
+        if found.mean.numel() not in (1, features):
+            raise WeightsError(
+                f"{weights.name}: an SVR of {found.mean.numel()} inputs, neither 1 score nor {features} features"
+            )
+        return found
+    own = under("video.", state)
+    if "lstm.weight_ih_l0" not in own or "fc.weight" not in own:
+        raise WeightsError(f"{weights.name}: holds neither an LSTM (video.*) nor an SVR (svr.*) over the groups")
+    wanted, hidden, fc = own["lstm.weight_ih_l0"].shape[1], own["lstm.weight_hh_l0"].shape[1], len(own["fc.weight"])
+    if wanted != inputs:
+        raise WeightsError(f"{weights.name}: an LSTM of {wanted} numbers a group, but the grid gives {inputs}")
+    return build(lambda: GroupLstm(wanted, hidden, fc), own)
+
+
+class Cnn3dLstmMeter:
+    """Cuts blocks in the pool, scores them group by group, and runs the LSTM at the end."""
+
+    batch = 1  # groups: one is many blocks
+
+    def __init__(self, metric: Cnn3dLstm, stream: Stream, context: Context) -> None:
+        state, self.weights = load("cnn3d_lstm", metric.weights)
+        self.weights.score(0.0)  # without a scale there is no score: better told now
+        said = self.weights.options
+        preset = str(said.get("preset", "lite"))
+        if preset not in PRESETS or metric.preset not in (None, preset):
+            raise WeightsError(f"{self.weights.name} is of preset {preset}; name other weights for preset={metric.preset}")
+        count, columns, rows = (int(said.get(key, n)) for key, n in
+                                zip(("groups", "columns", "rows"), SIZES[preset], strict=True))  # fmt: skip
+        self.scores = metric.scales()
+        self._context, self._whole = context, preset == "fcn"
+        self._groups = groups(stream.frames or 1, count)
+        self.grid = Grid.over(stream.dist.width, stream.dist.height, columns, rows, self._whole)
+        clips = network(under("clip.", state), preset)
+        features = clips.fc2.out_features
+        self._over = over_groups(state, self.weights, features if self._whole else columns * rows, features)
+        self._over = tensors.place(self._over, replace(context, precision="fp32"))
+        self._clips = tensors.place(clips, context).to(memory_format=torch.channels_last_3d)
+        h, w = self.grid.size
+        peak = 4 * FRAMES * (min(h, BAND + 48) if self._whole else h) * w * (3 + 3 * clips.conv1.out_channels)
+        self._batches = tensors.Batches(tensors.batch_size(context, peak, 2 if context.device == "cpu" else 64))
+        self._scores: list[Tensor] = []
+        self._features: list[Tensor] = []
+        self._last: tuple[int, ...] = ()
+
+    def plan(self) -> Iterator[tuple[int, ...]]:
+        return iter(self._groups)
+
+    def prepare(self, sample: Sample) -> tuple[int, NDArray[np.uint8]]:
+        return sample.index, self.grid.cut(tensors.rgb_array(sample.dist))
+
+    def score(self, batch: Sequence[Clip]) -> Iterable[Score | QualityMap]:
+        out = []
+        for clip in batch:
+            frames = tuple(index for index, _ in clip.items)
+            if frames != self._last:  # short videos give the same group again and again
+                self._see(clip)
+                self._last = frames
+            else:
+                self._scores.append(self._scores[-1])
+                self._features.append(self._features[-1])
+            value = self.weights.score(float(self._scores[-1].mean()))
+            out.append(Score("cnn3d_lstm", value, range(frames[0], frames[-1] + 1)))
+        return out
+
+    def _see(self, clip: Clip) -> None:
+        """Scores (blocks,) and mean features (512,) of a group."""
+        with tensors.computing(self._context):
+            group = torch.from_numpy(np.stack([cut for _, cut in clip.items])).to(self._context.device)
+            out = self._batches.run(self._run, self.grid.blocks(group)).cpu()
+        self._scores.append(out[:, -1])
+        self._features.append(out[:, :-1].mean(0))
+
+    def _run(self, blocks: Sequence[Tensor]) -> Tensor:
+        """(N, 512 + 1) float64: activations and scores of N blocks of uint8."""
+        x = torch.stack([*blocks]).float().div_(255)
+        fed = tensors.feed(x, self._context).contiguous(memory_format=torch.channels_last_3d)
+        features = self._clips.features(fed)
+        return torch.cat([features, self._clips.out(features)], 1).double()
+
+    def finish(self) -> Iterable[Score | QualityMap]:
+        if not self._scores or self.weights.label is None:
+            return []
+        scores, features = torch.stack(self._scores), torch.stack(self._features)
+        if isinstance(self._over, Svr):
+            x = features.mean(0) if self._over.mean.numel() > 1 else scores.mean()[None]
+        else:
+            x = features if self._whole else scores
+        with tensors.computing(self._context):
+            raw = float(self._over(x[None].float().to(self._context.device))[0])
+        return [Score("cnn3d_lstm", self.weights.score(raw), None, {"raw": raw, "mos": self.weights.label.value(raw)})]
