@@ -202,26 +202,6 @@ def test_random_corners():
     assert crops.random_corners(0, 1, (250, 320), 227, 3) != crops.random_corners(0, 0, (250, 320), 227, 3)
 
 
-def test_grids_cover_the_frame_with_as_few_as_can_be():
-    assert crops.grid_lines(227, 227) == [0] and crops.grid_lines(64, 227) == [0]
-    assert crops.grid_lines(192, 64) == [0, 64, 128] and crops.grid_lines(193, 64) == [0, 43, 86, 129]
-    assert crops.grid_corners((64, 100), 64) == [(0, 0), (0, 36)]
-
-
-@pytest.mark.parametrize("fmt", ["yuv420p", "yuv422p", "yuv444p10le", "yuv440p", "yuv411p", "yuv410p", "gray", "rgb24"])
-@pytest.mark.parametrize("size", [(161, 97), (160, 90)])
-def test_windows_hold_what_the_whole_frame_has(textured, fmt, size):
-    frame, _ = textured(*size, fmt)
-    width, height = size
-    corners = [(0, 0), (height - 16, width - 16), (0, width - 16), (height - 16, 0), (31, 40), (32, 41), (33, 43), (1, 1)]
-    recipe = crops.Recipe("BGR", 1.0, (1.0, 2.0, 3.0))
-    cut = crops.cut(frame, corners, 16)
-    assert len({id(crop.picture) for crop in cut}) == len(corners)
-    whole = crops.cut(frame, corners * 40, 16)[: len(corners)]
-    assert len({id(crop.picture) for crop in whole}) == 1
-    torch.testing.assert_close(recipe.pixels(cut, 16, "cpu"), recipe.pixels(whole, 16, "cpu"), atol=1e-3, rtol=0)
-
-
 @pytest.mark.parametrize(("width", "height"), [(64, 64), (101, 75), (180, 320), (20, 12), (229, 231), (2, 2)])
 def test_any_size(tmp_path, weights, width, height):
     result = run(write_y4m(tmp_path / "a.y4m", scene(2, width, height)), spec(weights, crops=3))

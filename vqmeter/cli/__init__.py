@@ -24,8 +24,10 @@ COMMANDS = {
     "fr": "full-reference scores of distorted files against a reference",
     "nr": "no-reference scores of clips and pictures",
     "probe": "what the decoder sees in a file",
+    "distort": "the ranked synthetic distortions of pictures and video",
     "models": "every metric and model: unit, range, direction, definition, source",
     "weights": "the weight files: where they are, where they come from, their SHA-256",
+    "eval": "scores against human scores: correlations, intervals, splits, significance",
     "schema": "the JSON Schema of the output",
 }
 
@@ -84,6 +86,7 @@ def main(args: list[str] | None = None) -> NoReturn:
     _OWNS_PROCESS = args is None
     arguments = sys.argv[1:] if args is None else args
     debug = "--debug" in arguments
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # torch's threads spin otherwise, and decoders want the cores
     with contextlib.suppress(ValueError):  # not in the main thread
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeVar, cast
 
 import torch
@@ -15,6 +18,7 @@ from torch import Tensor, nn
 from vqmeter.errors import DeviceError, UsageError
 from vqmeter.metric import Context
 
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of mallopt(3)
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 T = TypeVar("T")
 M = TypeVar("M", bound=nn.Module)
@@ -45,11 +49,26 @@ def dtype_of(context: Context) -> torch.dtype:
 def place(module: M, context: Context) -> M:
     """The module on its device in its type, weights in channels_last, batch norm folded into convolutions."""
     fold_norms(module)
+    if context.device == "cpu":
+        hold_memory()
     placed = cast(M, module.eval().requires_grad_(False).to(context.device, dtype_of(context)))
     for parameter in placed.parameters():
         if parameter.dim() == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
     return placed
+
+
+@lru_cache(maxsize=1)
+def hold_memory() -> None:
+    """Let glibc keep what networks free, on the command line: handing large blocks back and taking them again, page by
+    page, costs more than a small network's arithmetic. Elsewhere and for other C libraries nothing is changed.
+    """
+    if sys.platform != "linux" or "vqmeter.cli" not in sys.modules:
+        return
+    with suppress(OSError, AttributeError):
+        libc = ctypes.CDLL(None)
+        for parameter in (_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD):
+            libc.mallopt(parameter, 1 << 30)
 
 
 def fold_norms(module: nn.Module) -> None:
