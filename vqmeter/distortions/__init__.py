@@ -128,7 +128,7 @@ _LADDERS = (
     _t("framedrop", "video:framedrop", "frames lost, the last one shown again", "share", .1, .2, .4, .6),
     _t("blur", "video:blur", "Gaussian blur, at the video's own depth", "sigma", .8, 1.6, 3.2, 6.4),
     _t("noise", "video:noise", "Gaussian noise, at the video's own depth", "deviation", 4, 8, 16, 32),
-    _t("damage", "damage:damage", "a damaged H.264 stream as a decoder shows it", "share", .05, .15, .4, 1.0),
+    _t("damage", "damage:damage", "a damaged H.264 stream as a decoder shows it", "share", .1, .2, .5, 1.0),
 )  # fmt: skip
 TYPES = {one.name: one for one in _LADDERS}
 

@@ -7,6 +7,7 @@ gets the nearest one it can, by libswscale.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from collections.abc import Iterator
@@ -42,10 +43,7 @@ class Encoder:
     options: dict[str, str] = field(default_factory=dict)
     even: bool = False
 
-    def settings(self, value: float | None, width: int = 0, height: int = 0) -> dict[str, str]:
-        """The encoder's options for a picture of this size; FFV1 cuts into slices only what they divide evenly."""
-        if "slices" in self.options and (width % 4 or height % 4):
-            return {**self.options, "slices": "1"}
+    def settings(self, value: float | None) -> dict[str, str]:
         return {**self.options, **({} if value is None else dict.fromkeys(self.quantisers, f"{value:g}"))}
 
     def format(self, fmt: PixelFormat) -> str:
@@ -75,7 +73,7 @@ X265 = Encoder("libx265", ".mp4", "mp4", ("crf",),
 AV1 = Encoder("libsvtav1", ".mp4", "mp4", ("crf",), {"preset": "8", "svtav1-params": "lp=1"})
 VP9 = Encoder("libvpx-vp9", ".webm", "webm", ("crf",), {"b": "0", "deadline": "good", "cpu-used": "4", "threads": "1"})
 MPEG2 = Encoder("mpeg2video", ".mkv", "matroska", ("qmin", "qmax"), {"threads": "1", "strict": "-2"})
-FFV1 = Encoder("ffv1", ".mkv", "matroska", options={"threads": "1", "level": "3", "slices": "4", "g": "1"})
+FFV1 = Encoder("ffv1", ".mkv", "matroska", options={"threads": "1", "level": "3", "g": "1"})
 
 
 def write(frames: Iterator[Planes], info: VideoInfo, path: str, encoder: Encoder, value: float | None = None) -> None:
@@ -90,7 +88,9 @@ def write(frames: Iterator[Planes], info: VideoInfo, path: str, encoder: Encoder
     os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 would tell its settings on stderr
     try:
         with av.open(path, "w", format=encoder.container, container_options={"fflags": "+bitexact"}) as out:
-            stream = out.add_stream(encoder.codec, rate=rate_of(info), options=encoder.settings(value, info.width, info.height))
+            stream = out.add_stream(
+                encoder.codec, rate=rate_of(info), options=_accepted(encoder, info, encoder.settings(value))
+            )
             prepare(stream, info, encoder.format(info.pix_fmt))
             for picture in pictures(frames, info, stream.pix_fmt):
                 out.mux(stream.encode(picture))
@@ -100,6 +100,20 @@ def write(frames: Iterator[Planes], info: VideoInfo, path: str, encoder: Encoder
             raise OutputError(f"{path}: {(error.strerror or str(error)).lower()}") from None
         raise InputError(f"{info.path}: {encoder.codec} does not take it at {info.width}x{info.height}, "
                          f"{encoder.format(info.pix_fmt)}, {float(rate_of(info)):g} frames a second") from None  # fmt: skip
+
+
+def _accepted(encoder: Encoder, info: VideoInfo, settings: dict[str, str]) -> dict[str, str]:
+    """The settings, for FFV1 with slices that go into the size: few numbers of them do, by rules of FFmpeg's own."""
+    if encoder.codec != "ffv1":
+        return settings
+    for more in ({}, {"slices": "4"}, {"slices": "1"}, {"level": "1"}):
+        trial: Any = av.CodecContext.create(encoder.codec, "w")
+        prepare(trial, info, encoder.format(info.pix_fmt))
+        trial.options = {**settings, **more}
+        with contextlib.suppress(av.error.FFmpegError, NotImplementedError):
+            trial.open()
+            return {**settings, **more}
+    return settings
 
 
 def _halved(name: str) -> bool:

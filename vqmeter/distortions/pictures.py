@@ -4,8 +4,7 @@ Every function takes (H, W, 3) uint8 RGB, the value of its level and a generator
 shape and dtype; those without chance leave the generator alone. Samples count as 0..1 where a variance is spoken of.
 What differs from the authors' MATLAB: HFN and CA are what their supplement describes, not what their code does (that is
 HFN-REPO and CA-REPO); non-local means stands in for CBM3D, a program not free to pass on; Otsu's thresholds are the
-exact optimum; the palette is Pillow's of greatest coverage, refined by
-k-means.
+exact optimum; the palette is Pillow's of greatest coverage, after k-means.
 
 Source: X. Liu, J. van de Weijer, A. D. Bagdanov, "RankIQA", ICCV 2017, supplement and code; types and their numbers
 are those of TID2013.

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from vqmeter.colour import colour, rgb_matrix
 from vqmeter.frames import Frame, PixelFormat, Plane, VideoInfo
 
-LOTS = 20  # frames among which a share of them is drawn
+LOTS = 10  # frames among which a share of them is drawn
 
 Planes = tuple[Plane, ...]
 Draw = Callable[[int], np.random.Generator]  # the random numbers of frame n; -1: of the whole video
@@ -85,7 +85,7 @@ def framedrop(frames: Iterator[Planes], info: VideoInfo, share: float, draw: Dra
 
 
 def even_lots(rng: np.random.Generator) -> Iterator[float]:
-    """Random numbers in 0..1 of which every 20 in a row, counted from the first, are spread evenly: a share of them is
+    """Random numbers in 0..1 of which every 10 in a row, counted from the first, are spread evenly: a share of them is
     exact even in a short clip."""
     while True:
         yield from (rng.permutation(LOTS) + 0.5) / LOTS

@@ -24,9 +24,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vqmeter.networks import paired
+
 CLIP = (16, 224, 224)
 PRESETS = ("paper", "lite", "fcn")
-BAND = 224  # rows of a picture that `fcn` takes at once, a multiple of 16
+BAND = 128  # rows of a picture that `fcn` takes at once, a multiple of 16
 
 
 class Cnn3d(nn.Module):
@@ -80,7 +82,8 @@ class Cnn3d(nn.Module):
         for top in range(0, height // 16 * 16, BAND):
             rows = min(BAND, height // 16 * 16 - top) // 16
             above = min(16, top)
-            maps = self.maps(x[..., top - above : top + 16 * rows + 32, :])[..., above // 16 : above // 16 + rows, :]
+            band = paired(x[..., top - above : top + 16 * rows + 32, :], self.conv1.out_channels)
+            maps = self.maps(band)[: len(x), ..., above // 16 : above // 16 + rows, :]
             out = self._dense(maps.movedim(1, -1))
             total, count = total + out.sum((1, 2, 3), dtype=torch.float32), count + out[0, ..., 0].numel()
         return (total / count).to(x.dtype)

@@ -28,6 +28,7 @@ from vqmeter.frames import Frame
 from vqmeter.metric import About, Clip, Context, Meter, QualityMap, Sample, Scale, Score, Stream
 from vqmeter.metrics.crops import Recipe, random_corners
 from vqmeter.networks import c3d as networks
+from vqmeter.networks import paired
 from vqmeter.networks.svr import Svr
 from vqmeter.weights import State, Weights, build, load_with_backbone
 
@@ -245,8 +246,8 @@ class C3dMeter:
 
     def features(self, x: Tensor) -> Tensor:
         """(N, 4096) of (N, 3, 16, 112, 112) as the network wants its pixels."""
-        fed = tensors.feed(x, self._context).contiguous(memory_format=torch.channels_last_3d)
-        return self.network.features(fed, self.layer)
+        fed = paired(tensors.feed(x, self._context), self.network.conv1.out_channels)
+        return self.network.features(fed.contiguous(memory_format=torch.channels_last_3d), self.layer)[: len(x)]
 
     def finish(self) -> Iterable[Score | QualityMap]:
         if not self._raw or self.weights.label is None:

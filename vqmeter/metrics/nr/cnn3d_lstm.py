@@ -30,6 +30,7 @@ from vqmeter import tensors
 from vqmeter.errors import WeightsError
 from vqmeter.metric import About, Clip, Context, Meter, QualityMap, Sample, Scale, Score, Stream
 from vqmeter.metrics.nr.c3d import svr, under
+from vqmeter.networks import paired
 from vqmeter.networks.cnn3d import BAND, PRESETS, Cnn3d, GroupLstm
 from vqmeter.networks.svr import Svr
 from vqmeter.weights import State, Weights, build, load
@@ -225,9 +226,11 @@ class Cnn3dLstmMeter:
 
     def _run(self, blocks: Sequence[Tensor]) -> Tensor:
         """(N, 512 + 1) float64: activations and scores of N blocks of uint8."""
-        x = torch.stack([*blocks]).float().div_(255)
-        fed = tensors.feed(x, self._context).contiguous(memory_format=torch.channels_last_3d)
-        features = self._clips.features(fed)
+        x = torch.stack([*blocks]).contiguous(memory_format=torch.channels_last_3d)
+        x = x.to(tensors.dtype_of(self._context)).div_(255)
+        if not self._whole:  # whole frames are paired in bands
+            x = paired(x, self._clips.conv1.out_channels).contiguous(memory_format=torch.channels_last_3d)
+        features = self._clips.features(x)[: len(blocks)]
         return torch.cat([features, self._clips.out(features)], 1).double()
 
     def finish(self) -> Iterable[Score | QualityMap]:
