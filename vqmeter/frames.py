@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -244,11 +244,14 @@ class Frame:
     bytes: int | None = None
     corrupt: bool = False
     _memo: dict[Hashable, Any] = field(default_factory=dict, repr=False)
+    _planes: tuple[Plane, ...] | None = field(default=None, init=False, repr=False)
 
-    @cached_property
+    @property
     def planes(self) -> tuple[Plane, ...]:
         """(H, W) arrays of uint8 or uint16 in the order of `info.pix_fmt.component_names`."""
-        return self.load()
+        if self._planes is None:  # not a cached_property: before Python 3.12 its lock lets one thread load at a time
+            self._planes = self.load()
+        return self._planes
 
     def derive(self, key: Hashable, make: Callable[[Frame], T]) -> T:
         """`make(self)`, made once and shared by all metrics and all distorted files that look at this frame."""
@@ -258,5 +261,5 @@ class Frame:
 
     def release(self) -> None:
         """Let go of samples and everything derived from them."""
-        self.__dict__.pop("planes", None)
+        self._planes = None
         self._memo.clear()
