@@ -26,15 +26,16 @@ import footprint
 import inprocess
 import processes
 import table
+import vsfa
 from rows import Row
 from timing import HERE
 
 SECTIONS = (
     processes.psnr, processes.ssim, processes.both, processes.ten_bit, processes.ssim_ffmpeg, processes.xpsnr,
     processes.libvmaf, inprocess.python_peers, inprocess.classic, inprocess.together, inprocess.h264,
-    footprint.startup, footprint.memory,
+    vsfa.models, footprint.startup, footprint.memory,
 )  # fmt: skip
-_LEFT_OUT = ("both", "ten_bit", "ssim_ffmpeg", "xpsnr", "libvmaf", "together")  # by --quick, unless named
+_LEFT_OUT = ("both", "ten_bit", "ssim_ffmpeg", "xpsnr", "libvmaf", "together", "models")  # by --quick, unless named
 _GROUPS = (
     processes.WHOLE,
     processes.STEADY,

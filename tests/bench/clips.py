@@ -17,6 +17,7 @@ WIDTH, HEIGHT, RATE = 1920, 1080, 25
 SHORT, LONG, DEEP, HUGE = 300, 1000, 200, 3000
 FRAME_BYTES = WIDTH * HEIGHT * 3 // 2
 CRF = 23
+HIGH_CRF = 16  # some 30 Mb/s: decoding takes the time it takes on real 1080p material
 _EDITION = 1  # goes up when the clips change
 _PHOTOGRAPHS = ("astronaut", "coffee", "chelsea", "rocket", "hubble_deep_field", "motorcycle_left", "ihc", "retina")
 _GRAIN = 2.5  # standard deviation in 8-bit steps
@@ -36,6 +37,10 @@ class Clips:
     def mp4(self) -> Path:
         return self.folder / f"dist_{SHORT}.mp4"
 
+    @property
+    def high_rate(self) -> Path:
+        return self.folder / f"high_{SHORT}.mp4"
+
     def tiny(self, role: str) -> Path:
         """Two frames of 64x64."""
         return self.folder / f"{role}_64x64.yuv"
@@ -51,6 +56,7 @@ def make(clips: Clips) -> None:
     (clips.folder.parent / ".gitignore").write_text("*\n")
     _once(clips.raw("ref"), _write_pan)
     _once(clips.mp4, lambda file: _encode(clips.raw("ref"), file))
+    _once(clips.high_rate, lambda file: _encode(clips.raw("ref"), file, HIGH_CRF))
     _once(clips.raw("dist"), lambda file: _decode(clips.mp4, file))
     for role in ("ref", "dist"):
         _once(clips.raw(role, LONG), lambda file, r=role: _repeat(clips.raw(r), file))
@@ -129,11 +135,11 @@ def read_frames(path: Path, depth: int = 8) -> Iterator[Any]:
             yield np.frombuffer(data, np.uint8 if depth == 8 else np.uint16)
 
 
-def _encode(source: Path, path: Path) -> None:
+def _encode(source: Path, path: Path, crf: int = CRF) -> None:
     import av
 
     with av.open(str(path), "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=RATE, options={"crf": str(CRF), "preset": "veryfast"})
+        stream = container.add_stream("libx264", rate=RATE, options={"crf": str(crf), "preset": "veryfast"})
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         for samples in read_frames(source):
             picture = av.VideoFrame.from_ndarray(samples.reshape(HEIGHT * 3 // 2, WIDTH), "yuv420p")

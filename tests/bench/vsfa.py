@@ -32,6 +32,14 @@ BATCH = 64  # the authors'
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
+def models(bench: object) -> list[Row]:
+    """VSFA's rows for the whole bench, on the CPU and where there is one on a GPU."""
+    import torch
+
+    found = rows()
+    return found + rows((1920, 1080), 64, device="cuda") if torch.cuda.is_available() else found
+
+
 def rows(size: tuple[int, int] = (960, 540), frames: int = 16, rounds: int = 3, device: str = "cpu") -> list[Row]:
     """fp32 and bf16 of ours, each against the plain loop as the authors have it and frame by frame."""
     threads = cpu_count()

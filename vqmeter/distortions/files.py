@@ -15,10 +15,11 @@ from functools import partial
 from typing import Any
 
 from vqmeter.distortions import Type, generator
-from vqmeter.distortions.table import Row, Table, whole
+from vqmeter.distortions.table import Row, Table
 from vqmeter.errors import InputError, MissingInputError, OutputError, UsageError, VqmeterError
 from vqmeter.frames import VideoInfo
 from vqmeter.sources import RAW_SUFFIXES, InputOptions, Source, open_video
+from vqmeter.writers import whole
 
 _ENDINGS = (
     *(".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pnm", ".jp2", ".avif"),
@@ -146,22 +147,27 @@ def run(tasks: Sequence[Task], folder: str, options: InputOptions, jobs: int, ov
     try:
         while pending:
             for future in wait(pending, return_when=FIRST_COMPLETED).done:
-                task = pending.pop(future)
+                task = pending[future]
                 done += 1
                 if progress is not None:
                     progress(done, len(tasks))
                 try:
                     future.result()
                     table.add(task.row)
+                    del pending[future]
                 except OutputError:
                     raise
                 except VqmeterError as error:
+                    del pending[future]
                     if str(error) not in said:
                         said.add(str(error))
                         yield error
     finally:
         stop.set()
         pool.shutdown(wait=True, cancel_futures=True)
+        for future, task in pending.items():  # finished while the run was being broken off
+            if not future.cancelled() and future.exception() is None:
+                table.add(task.row)
         table.save()
 
 

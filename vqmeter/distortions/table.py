@@ -5,17 +5,15 @@ The table is brought up to date as files come, so that a run that was broken off
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import os
-import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 
 from vqmeter.distortions import TYPES
 from vqmeter.errors import OutputError, UsageError
 from vqmeter.sources import is_sequence
+from vqmeter.writers import whole
 
 TABLE = "distortions.csv"
 _SAVE_SECONDS = 1.0
@@ -89,25 +87,3 @@ class Table:
 
 def _changed(path: str) -> float:
     return 0.0 if is_sequence(path) and not os.path.exists(path) else os.path.getmtime(path)
-
-
-@contextlib.contextmanager
-def whole(path: str, ending: str) -> Iterator[str]:
-    """A name beside `path` to write to; it takes the place of `path` when all went well."""
-    temporary = None
-    try:
-        handle, temporary = tempfile.mkstemp(ending, ".vqmeter-", os.path.dirname(path) or ".")
-        os.close(handle)
-        yield temporary
-        os.chmod(temporary, 0o666 & ~_UMASK)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise OutputError(f"{path}: {(error.strerror or str(error)).lower()}") from None
-    finally:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-
-
-_UMASK = os.umask(0o022)
-os.umask(_UMASK)

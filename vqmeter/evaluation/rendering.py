@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import math
-import os
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from vqmeter.errors import OutputError
 from vqmeter.report import strict
+from vqmeter.writers import whole
 
 _TITLES = {"srocc": "SROCC", "krocc": "KROCC", "plcc": "PLCC", "rmse": "RMSE", "plcc_logistic4": "PLCC log-4",
            "rmse_logistic4": "RMSE log-4", "plcc_logistic5": "PLCC log-5", "rmse_logistic5": "RMSE log-5"}  # fmt: skip
@@ -126,19 +123,5 @@ def write_text(path: str, text: str) -> None:
     Raises
         OutputError: the disk is full, or the place cannot be written.
     """
-    temporary = None
-    try:
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=os.path.dirname(path) or ".", prefix=".vqmeter-",
-                                         delete=False) as file:  # fmt: skip
-            temporary = file.name
-            file.write(text)
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise OutputError(f"{path}: {(error.strerror or str(error)).lower()}") from None
-    finally:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
+    with whole(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        file.write(text)

@@ -70,13 +70,22 @@ def write(report: Report, path: str) -> None:
         OutputError: the disk is full, or the place cannot be written.
     """
     render = writer(form_of(path))
+    with whole(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
+        write_text(render(report), file)
+
+
+@contextlib.contextmanager
+def whole(path: str, ending: str = "") -> Iterator[str]:
+    """A name beside `path` to write to; it takes the place of `path` when all went well, and goes when it did not.
+
+    Raises
+        OutputError: the disk is full, or the place cannot be written.
+    """
     temporary = None
     try:
-        with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", newline="", dir=os.path.dirname(path) or ".", prefix=".vqmeter-", delete=False
-        ) as file:
-            temporary = file.name
-            write_text(render(report), file)
+        handle, temporary = tempfile.mkstemp(ending, ".vqmeter-", os.path.dirname(path) or ".")
+        os.close(handle)
+        yield temporary
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
     except OSError as error:
