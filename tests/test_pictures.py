@@ -102,6 +102,15 @@ def test_worst_frames_are_the_worst_ones(raw_pair, tmp_path, cli):
     assert cli("fr", "-q", ref, dist, "--worst", 2, "--worst-by", "psn")[0] == 2
 
 
+def test_files_of_one_name_do_not_overwrite_each_others_pictures(raw_pair, tmp_path, cli):
+    ref, dist = raw_pair(frames=2)
+    (tmp_path / "b").mkdir()
+    _, other = raw_pair(frames=2, noise=9, folder=tmp_path / "b")
+    options = ("-m", "ssim", "--map", tmp_path / "m", "--worst", 1, "--worst-dir", tmp_path / "w", "--score", "ssim_y")
+    assert cli("fr", "-q", ref, dist, other, *options)[0] == 0
+    assert len(os.listdir(tmp_path / "m")) == 4 and len(os.listdir(tmp_path / "w")) == 2
+
+
 def test_stdin_cannot_be_read_twice(raw_pair, cli):
     code, _, err = cli("fr", "-q", raw_pair()[0], "-", "--worst", 1)
     assert code == 2 and "stdin" in err

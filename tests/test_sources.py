@@ -271,6 +271,14 @@ def test_stdin_raw_y4m_and_mp4(tmp_path):
         assert pipe.stdout.strip() == str([int(p.sum()) for planes in frames for p in planes])
 
 
+def test_an_mp4_with_its_index_at_the_end_cannot_come_through_a_pipe_and_is_told_so(tmp_path):
+    write_video(tmp_path / "a.mp4", frames=30, size=(320, 240), options={"crf": "1", "preset": "ultrafast"})
+    code = "from vqmeter.sources import open_video; open_video('-')"
+    with open(tmp_path / "a.mp4", "rb") as stdin:
+        run = subprocess.run([sys.executable, "-c", code], stdin=stdin, capture_output=True, text=True)
+    assert "faststart" in run.stderr.splitlines()[-1]
+
+
 @pytest.mark.parametrize(
     ("selection", "expected"),
     [

@@ -50,6 +50,6 @@ def save(quality: QualityMap, size: tuple[int, int], path: str) -> None:
         raise OutputError(f"{path}: {(error.strerror or str(error)).lower()}") from None
 
 
-def map_path(folder: str, clip: str, quality: QualityMap) -> str:
+def map_path(folder: str, label: str, quality: QualityMap) -> str:
     """`FOLDER/dist.mp4_ssim_y_000017.png`."""
-    return os.path.join(folder, f"{os.path.basename(clip) or 'stdin'}_{quality.name}_{quality.frame:06d}.png")
+    return os.path.join(folder, f"{label}_{quality.name}_{quality.frame:06d}.png")

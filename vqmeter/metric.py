@@ -315,7 +315,8 @@ def metric_class(family: str, name: str) -> Any:
     if where is None:
         other = "nr" if family == "fr" else "fr"
         if name in NAMES[other]:
-            raise UsageError(f"'{name}' is a {'no' if other == 'nr' else 'full'}-reference model, not for {family}")
+            instead = f"fr --model {name}" if other == "nr" else f"fr REF DIST -m {name}"
+            raise UsageError(f"'{name}' is a {'no' if other == 'nr' else 'full'}-reference metric; ask for it with {instead}")
         raise UsageError(f"unknown metric '{name}'{nearest(name, NAMES[family])}; 'vqmeter models' lists all")
     module, _, attribute = where.partition(":")
     return getattr(importlib.import_module(module), attribute)

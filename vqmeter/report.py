@@ -101,6 +101,7 @@ class Result:
     truncated: bool = False
     error: VqmeterError | None = None
     timing: dict[str, Any] = field(default_factory=dict)
+    label: str = ""  # what pictures of it are called: the file's name, numbered where an earlier result has the same
 
     @property
     def name(self) -> str:

@@ -96,7 +96,7 @@ def _book(run: Run, chosen: Chosen, scores: Iterable[Score | QualityMap]) -> Non
         elif run.map_folder is not None:
             info = run.lane.source.info
             quality = replace(score, name=chosen.rename(score.name))
-            save(quality, (info.width, info.height), map_path(run.map_folder, run.result.name, quality))
+            save(quality, (info.width, info.height), map_path(run.map_folder, run.result.label, quality))
 
 
 def _round(seconds: float | None) -> float | None:

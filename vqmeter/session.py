@@ -218,7 +218,9 @@ class Session:
         inputs: dict[str, Any] = {}
         if ref is not None:
             inputs["reference"] = _inspect(ref, self._paths[0])
-        result = Result(inputs | {"distorted": _inspect(dist, path)})
+        name = os.path.basename(name_of(path))
+        taken = sum(os.path.basename(name_of(other.name)) == name for other in report.results)
+        result = Result(inputs | {"distorted": _inspect(dist, path)}, label=f"{taken + 1}_{name}" if taken else name)
         report.results.append(result)
         try:
             return self._open_run(result, None if ref is None else _opened(ref), _opened(dist))

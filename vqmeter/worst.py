@@ -34,7 +34,7 @@ def worst_frames(result: Result, key: str, count: int) -> list[int]:
     """
     series = result.series.get(key)
     if series is None or not series.values:
-        raise UsageError(f"--worst-by {key}: not a score of single frames; there are {', '.join(result.series)}")
+        raise UsageError(f"--worst-by {key}: no such score of single frames was measured; there are {', '.join(result.series)}")
     values = series.array if series.scale.better == "higher" else -series.array
     return [series.frames[i] for i in np.argsort(values, kind="stable")[:count]]
 
@@ -54,7 +54,7 @@ def export(ref: Source | None, dist: Source, selection: Selection, result: Resul
         for group in walk(lanes[0] if ref is not None else None, lanes[-1:], selection):
             if group.index in ranked and group.dists[0] is not None:
                 number = result.columns["n"][group.index]
-                name = f"{os.path.basename(result.name)}_worst{ranked.index(group.index) + 1:02d}_frame{number:06d}.png"
+                name = f"{result.label}_worst{ranked.index(group.index) + 1:02d}_frame{number:06d}.png"
                 paths[group.index] = os.path.join(worst.folder, name)
                 _save([f for f in (group.ref, group.dists[0]) if f is not None], paths[group.index])
                 if len(paths) == len(ranked):

@@ -32,7 +32,7 @@ from vqmeter.cli.options import (
 @click.option("--scale", default="none", show_default=True, metavar="none|ref|WxH[:ALGORITHM]",
               help="Scale the distorted to the reference's size, or both to WxH: bicubic, lanczos or bilinear.")  # fmt: skip
 @click.option("--map", type=click.Path(file_okay=False), metavar="DIR",
-              help="Write a heat map of every frame for metrics that have one.")  # fmt: skip
+              help="Write heat maps, a frame each, of metrics that have one: ssim, dipqa, diqam.")  # fmt: skip
 @click.option("--worst", type=click.IntRange(min=0), default=0, metavar="N",
               help="Write the N worst frames as PNG, reference beside distorted.")  # fmt: skip
 @click.option("--worst-by", metavar="KEY", help="The score that decides which are worst; default: the first one.")

@@ -110,7 +110,8 @@ def _peek(path: str) -> tuple[BinaryIO | None, bytes]:
         except FileNotFoundError:
             if is_sequence(path):
                 return None, b""
-            raise MissingInputError(f"{path}: no such file") from None
+            hint = "; URLs are not opened, pipe it to '-'" if "://" in path else ""
+            raise MissingInputError(f"{path}: no such file{hint}") from None
         except OSError as error:
             raise MissingInputError(f"{path}: {(error.strerror or str(error)).lower()}") from None
         except ValueError:

@@ -182,8 +182,15 @@ class ContainerSource:
                     yield picture
                     number += 1
         except av.error.FFmpegError as error:
-            raise DecodeError(f"{self._name}: damaged after frame {number} ({_reason(error)})") from None
+            raise DecodeError(f"{self._name}: {self._what_failed(number)} ({_reason(error)})") from None
         self._check_end()
+
+    def _what_failed(self, number: int) -> str:
+        if number:
+            return f"damaged after frame {number}"
+        if self._piped and "mp4" in self._container.format.name:
+            return "an MP4 whose index lies at its end cannot be read from a pipe; use +faststart, mkv or Y4M"
+        return "cannot be decoded"
 
     def _check_end(self) -> None:
         """A container that promised more pictures than it held was cut short."""

@@ -110,7 +110,7 @@ def _missing(name: str, spots: list[Path]) -> str:
         advice = f"get {same[0].file} from {same[0].source} and run 'vqmeter weights import {same[0].file}'"
     else:
         advice = f"did you mean '{near[0]}'?" if near else "'vqmeter weights list' shows what there is"
-    return f"no weights '{name}' in {', '.join(map(str, spots))}; {advice}"
+    return f"no weights '{name}' in {', '.join(dict.fromkeys(map(str, spots)))}; {advice}"
 
 
 def identify(path: Path, entry: Weights | None = None) -> Weights:
