@@ -1,6 +1,7 @@
 """Canny's edges as MATLAB's `edge(x, 'canny', [low high], sigma)` finds them, grown by a square.
 
-The picture is filtered by a Gaussian and its derivative (half width ceil(4 sigma), replicated border). A pixel is a
+The picture is filtered by a Gaussian and its derivative (8 ceil(sigma) taps, half a pixel off centre as an even number
+makes them, replicated border). A pixel is a
 local maximum where its gradient's magnitude is no less than those interpolated one step along and against the
 gradient; local maxima above `low` times the largest magnitude are edges if joined, over eight neighbours, to one above
 `high` times it.
@@ -23,9 +24,9 @@ def edges(picture: np.ndarray, sigma: float, low: float, high: float, side: int)
 
 @lru_cache(maxsize=4)
 def _kernels(sigma: float) -> tuple[np.ndarray, np.ndarray]:
-    """Gaussian and derivative, as correlation weights; each half of the derivative sums to one."""
-    reach = math.ceil(4 * sigma)
-    smooth = np.exp(-(np.arange(-reach, reach + 1) ** 2) / (2 * sigma**2))
+    """Gaussian and derivative, as correlation weights of an even number; each half of the derivative sums to one."""
+    half = 4 * math.ceil(sigma)
+    smooth = np.exp(-(np.arange(-half + 0.5, half) ** 2) / (2 * sigma**2))
     smooth /= smooth.sum()
     slope = -np.gradient(smooth)
     return smooth, slope / slope[slope > 0].sum()
@@ -34,8 +35,8 @@ def _kernels(sigma: float) -> tuple[np.ndarray, np.ndarray]:
 @numba.njit(nogil=True, cache=True, fastmath={"contract", "nsz", "reassoc"})
 def _filtered(x, along_rows, along_columns):
     h, w = x.shape
-    reach = along_rows.size // 2
-    wide = np.empty(w + 2 * reach)
+    reach = along_rows.size // 2 - 1  # back; one more ahead
+    wide = np.empty(w + along_rows.size - 1)
     middle, out = np.zeros((h, w)), np.zeros((h, w))
     for y in range(h):
         wide[:reach], wide[reach : reach + w], wide[reach + w :] = x[y, 0], x[y], x[y, w - 1]

@@ -45,15 +45,15 @@ class Rfsim:
         ".587043 G + .114021 B rounded to a whole sample), is brought down by F = max(1, round(min(w,h)/256)) (halves "
         "up): mean of F x F, zero border, window from -(F-1-floor(F/2)), every F-th sample. Riesz transforms over the "
         "discrete Fourier spectrum: H1 = -i u/|w|, H2 = -i v/|w|, zero at DC, frequencies of an odd n over n-1; five "
-        "maps: H1, H2, H1H1, H1H2, H2H2. Mask: MATLAB's Canny of either picture (sigma 3.6, thresholds .08 and .13 of "
+        "maps: H1, H2, H1H1, H1H2, H2H2. Mask: MATLAB's Canny of either picture (sigma 3.6, 32 taps, thresholds .08 and .13 of "
         "the largest gradient), each edge pixel grown to 4x4 (-1..+2); all pixels if there is no edge. s(a,b;c) = "
         "(2ab+c)/(a^2+b^2+c). RFSIM = product over the maps of the mean of s(.;1.2) over the mask. A video's score is "
         "the mean over frames. At least 16x16 pixels. Edges are found on the CPU whatever the device.",
         source="L. Zhang, L. Zhang, X. Mou, RFSIM: A Feature Based Image Quality Assessment Metric Using Riesz "
         "Transforms, IEEE ICIP 2010:321-324, doi:10.1109/ICIP.2010.5649275",
         differs="No other program computes it that we know of; with another Canny scores move by about .002.",
-        validated="a second port of the authors' MATLAB: goldhill .3494, I01 .3216, met to .003 (two ways to write Canny); "
-        "no published values to hold it to",
+        validated="a second port of the authors' MATLAB: goldhill .3494, I01 .3216, met to the last digit; no published values "
+        "to hold it to",
     )
     needs_length: ClassVar[bool] = False
     identical_is_best: ClassVar[bool] = True
