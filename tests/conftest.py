@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -85,3 +86,13 @@ def cli(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str
         return int(left.value.code or 0), out, err
 
     return run
+
+
+@pytest.fixture(scope="module")
+def seeded_weights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Weights filled by a seed for every learned model, where all of them look."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(Path(__file__).parent)
+        seeded = importlib.import_module("seeded")
+        patch.setenv("VQMETER_WEIGHTS", str(seeded.write_all(tmp_path_factory.mktemp("weights"))))
+        yield

@@ -1,9 +1,7 @@
 """Every metric in the table keeps the contract: same scores however they are asked for, within its scale, documented."""
 
 import functools
-import importlib
 import pickle
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +10,8 @@ from vqmeter import measure
 from vqmeter.errors import UsageError
 from vqmeter.metric import NAMES, find
 from vqmeter.metrics.fr.vmaf import find_ffmpeg
+
+pytestmark = pytest.mark.usefixtures("seeded_weights")
 
 
 def _missing() -> str:
@@ -29,16 +29,6 @@ HERE = [(family, name) for family, name in ALL if not (NO_VMAF and name.startswi
 EACH = pytest.mark.parametrize(
     "one", [pytest.param(one, id=one[1], marks=[] if one in HERE else pytest.mark.skip(NO_VMAF)) for one in ALL]
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def weights(tmp_path_factory):
-    """Seeded weights for every learned model, where all of them look."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(Path(__file__).parent)
-        seeded = importlib.import_module("seeded")
-        patch.setenv("VQMETER_WEIGHTS", str(seeded.write_all(tmp_path_factory.mktemp("weights"))))
-        yield
 
 
 @pytest.fixture(scope="module")

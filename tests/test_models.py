@@ -4,12 +4,10 @@ Weights are seeded, so the numbers mean nothing; what is held is everything arou
 frames; `VQMETER_TEST_CLIPS=8 VQMETER_TEST_FRAMES=48` (or `all`) for the long form.
 """
 
-import importlib
 import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import av
 import numpy as np
@@ -19,20 +17,12 @@ from vqmeter import measure
 from vqmeter.metric import NAMES
 from vqmeter.sources import open_video
 
+pytestmark = pytest.mark.usefixtures("seeded_weights")
 COUNT = os.environ.get("VQMETER_TEST_CLIPS", "2")
 FRAMES = int(os.environ.get("VQMETER_TEST_FRAMES", "20"))
 NR = sorted(NAMES["nr"])
 FR = [name for name in ("dipqa", "diqam", "c3d_fr") if name in NAMES["fr"]]
 WIDTH, HEIGHT = 320, 180
-
-
-@pytest.fixture(scope="module", autouse=True)
-def weights(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(Path(__file__).parent)
-        seeded = importlib.import_module("seeded")
-        patch.setenv("VQMETER_WEIGHTS", str(seeded.write_all(tmp_path_factory.mktemp("weights"))))
-        yield
 
 
 def cut(path, folder):

@@ -85,3 +85,14 @@ def cuda():
     if not torch.cuda.is_available():
         pytest.skip("no CUDA GPU here")
     return "cuda:0"
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """For plain renditions of small networks: torch's threads would only wait for one another."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

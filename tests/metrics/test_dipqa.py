@@ -13,6 +13,8 @@ from vqmeter.sources import open_video
 from vqmeter.tensors import rgb_array
 from vqmeter.weights import save
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 LABEL = {"scale": 1.0, "offset": 3.0, "low": 1.0, "high": 5.0, "unit": "DMOS, seeded"}
 MEAN, STD = (np.array(v)[:, None, None] for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
 
@@ -27,15 +29,6 @@ def seeded(size):
             value.add_(0.3 * torch.rand(value.shape))
     network.fc2.weight.data *= 12
     return network
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """The plain renditions are small; torch's threads would only wait for one another."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

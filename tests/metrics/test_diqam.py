@@ -13,6 +13,8 @@ from vqmeter.sources import open_video
 from vqmeter.tensors import rgb_array
 from vqmeter.weights import save
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 LABEL = {"scale": 1.0, "offset": 0.0, "low": -3.0, "high": 3.0, "unit": "MOS, seeded"}
 
 
@@ -29,15 +31,6 @@ def write(path, weighted=True, size=32, **meta):
     known = {"name": path.stem, "model": "diqam", "label": LABEL, "options": {"fusion": "d-r,d,r", "eps": 1e-6}}
     save(path, seeded(weighted, size=size).state_dict(), known | meta)
     return path
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """The plain renditions are small; torch's threads would only wait for one another."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

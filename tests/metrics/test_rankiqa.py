@@ -18,6 +18,8 @@ from vqmeter.metrics.nr import rankiqa
 from vqmeter.networks.shallow import Shallow
 from vqmeter.weights import Weights, save
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 LABEL = {"scale": 2.0, "offset": 1.0, "low": -40.0, "high": 40.0, "unit": "MOS, seeded"}
 
 
@@ -28,15 +30,6 @@ def seeded(width=4):
         if parameter.dim() > 1:
             nn.init.normal_(parameter, std=(2 / parameter[0].numel()) ** 0.5)
     return network
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """The plain renditions are small; torch's threads would only wait for one another."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from vqmeter.cli.options import Command, raw_options, talk_options
+from vqmeter.cli.options import Command, input_options, raw_options, talk_options
+from vqmeter.cli.progress import progress
 from vqmeter.errors import UsageError
 
 if TYPE_CHECKING:
@@ -91,13 +91,11 @@ def command(source: str, folder: str, **options: Any) -> int:
     from vqmeter.distortions.files import files_in, look, plan, run
     from vqmeter.errors import VqmeterError
     from vqmeter.report import gravest
-    from vqmeter.sources import InputOptions
+    from vqmeter.settings import cpu_count
 
     chosen, levels = _chosen(options), _levels(options["levels"])
     forms = _forms(options["forms"])
-    reading = InputOptions(options["size"], options["pix_fmt"], options["rate"], options["input_format"],
-                           None if options["range"] == "auto" else options["range"],
-                           None if options["matrix"] == "auto" else options["matrix"], 1, options["max_pixels"])  # fmt: skip
+    reading = input_options(options, threads=1)
     codes, inputs = [0], []
 
     def failed(error: VqmeterError) -> None:
@@ -113,9 +111,9 @@ def command(source: str, folder: str, **options: Any) -> int:
         except VqmeterError as error:
             failed(error)
     tasks = plan(inputs, lambda one: _for(one, chosen, levels), folder, options["seed"], *forms)
-    jobs = options["jobs"] or _cores()
-    with _progress(options) as progress:
-        for failure in run(tasks, folder, reading, jobs, options["overwrite"], progress):
+    jobs = options["jobs"] or cpu_count()
+    with progress("files", options) as update:
+        for failure in run(tasks, folder, reading, jobs, options["overwrite"], update):
             failed(failure)
     if tasks:
         click.echo(os.path.join(folder, "distortions.csv"))
@@ -198,23 +196,3 @@ def _check_fit(one: Input, chosen: list[Type], say: Callable[[str], None]) -> No
         raise UsageError(f"{one.path}: one picture, and {', '.join(left_out)} need a video")
     if left_out:
         say(f"{one.path}: one picture, so without {', '.join(left_out)}")
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@contextmanager
-def _progress(options: dict[str, Any]) -> Iterator[Callable[[int, int], None] | None]:
-    if options["quiet"] or options["no_progress"] or not sys.stderr.isatty():
-        yield None
-        return
-    from tqdm import tqdm
-
-    with tqdm(unit=" files", leave=False, dynamic_ncols=True) as bar:
-
-        def update(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        yield update

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +11,7 @@ import click
 
 from vqmeter.cli import complain
 from vqmeter.cli.options import Command, compute_options, weights_options
+from vqmeter.cli.progress import progress
 from vqmeter.errors import UsageError
 
 if TYPE_CHECKING:
@@ -157,25 +156,9 @@ def _scores(paths: tuple[str, ...], labels: Dataset, options: dict[str, Any]) ->
     if options["offline"]:
         os.environ["VQMETER_OFFLINE"] = "1"
     how = {key: options[key] for key in ("device", "precision", "batch", "threads", "seed", "weights")}
-    with _bar(options) as progress:
+    with progress("items", options) as update:
         return score_dataset(labels, metrics=options["metrics"], models=options["models"], keys=options["keys"],
-                             cache=options["scores_out"], options=how, progress=progress)  # fmt: skip
-
-
-@contextlib.contextmanager
-def _bar(options: dict[str, Any]) -> Iterator[Any]:
-    if options["quiet"] or options["no_progress"] or not sys.stderr.isatty():
-        yield None
-        return
-    from tqdm import tqdm
-
-    with tqdm(unit=" items", leave=False, dynamic_ncols=True) as bar:
-
-        def update(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        yield update
+                             cache=options["scores_out"], options=how, progress=update)  # fmt: skip
 
 
 def _evaluate(labels: Dataset, tables: list[ScoreTable], options: dict[str, Any]) -> int:

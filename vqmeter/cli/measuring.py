@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import sys
@@ -13,10 +12,11 @@ import click
 
 from vqmeter import writers
 from vqmeter.cli import complain, show_traceback
+from vqmeter.cli.progress import progress
 from vqmeter.errors import LimitError, OutputError, UsageError
 from vqmeter.metric import choose, nearest
 from vqmeter.report import STATISTICS, Report, Result, gravest
-from vqmeter.session import Progress, measure
+from vqmeter.session import measure
 from vqmeter.sources import name_of
 
 _OUTPUT = ("outputs", "form", "score", "fail_under", "fail_over")
@@ -31,8 +31,8 @@ def run(distorted: list[str], reference: str | None, options: dict[str, Any]) ->
         os.environ["VQMETER_OFFLINE"] = "1"
     _listen(talk)
     _check(output, options, len(distorted))
-    with _progress(talk) as progress:
-        report = measure(distorted, reference=reference, progress=progress, argv=sys.argv, **options)
+    with progress("frames", talk) as update:
+        report = measure(distorted, reference=reference, progress=update, argv=sys.argv, **options)
     _tell(report, talk)
     written = _write(report, output)
     return gravest([report.exit_code, written, *_limits(report, output)])
@@ -70,22 +70,6 @@ def _check(output: dict[str, Any], options: dict[str, Any], files: int) -> None:
             raise UsageError(f"no score '{name}' will be measured{nearest(name, names)}")
         if stat and stat not in (*STATISTICS, "raw", "mos"):
             raise UsageError(f"no statistic '{stat}'{nearest(stat, STATISTICS)}")
-
-
-@contextlib.contextmanager
-def _progress(talk: dict[str, Any]) -> Iterator[Progress | None]:
-    if talk["quiet"] or talk["no_progress"] or not sys.stderr.isatty():
-        yield None
-        return
-    from tqdm import tqdm
-
-    with tqdm(unit=" frames", leave=False, dynamic_ncols=True) as bar:
-
-        def update(done: int, total: int | None) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        yield update
 
 
 def _tell(report: Report, talk: dict[str, Any]) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from fractions import Fraction
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from vqmeter.errors import UsageError
+
+if TYPE_CHECKING:
+    from vqmeter.sources import InputOptions
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -140,6 +143,16 @@ raw_options = stack(
     click.option("--max-pixels", type=click.IntRange(min=1), metavar="N", default=1 << 28, show_default=True,
                  help="Refuse larger frames."),
 )  # fmt: skip
+
+
+def input_options(options: Mapping[str, Any], threads: int = 0) -> InputOptions:
+    """How to read an input, from what `raw_options` took."""
+    from vqmeter.sources import InputOptions
+
+    said = {key: None if options[key] == "auto" else options[key] for key in ("range", "matrix")}
+    return InputOptions(options["size"], options["pix_fmt"], options["rate"], options["input_format"], **said,
+                        threads=threads, max_pixels=options["max_pixels"])  # fmt: skip
+
 
 selection_options = stack(
     click.option("-ss", "--start", "start", type=TimeType(), metavar="T", default=0.0,

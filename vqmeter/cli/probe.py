@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from vqmeter.cli.options import Command, raw_options
+from vqmeter.cli.options import Command, input_options, raw_options
 
 
 @click.command("probe", cls=Command)
@@ -24,12 +24,9 @@ def command(files: tuple[str, ...], form: str, **options: Any) -> int:
     from vqmeter.cli import complain
     from vqmeter.errors import VqmeterError
     from vqmeter.report import gravest
-    from vqmeter.sources import InputOptions, open_video
+    from vqmeter.sources import open_video
 
-    chosen = InputOptions(options["size"], options["pix_fmt"], options["rate"], options["input_format"],
-                          None if options["range"] == "auto" else options["range"],
-                          None if options["matrix"] == "auto" else options["matrix"],
-                          max_pixels=options["max_pixels"])  # fmt: skip
+    chosen = input_options(options)
     found, codes = [], [0]
     for path in files:
         try:

@@ -11,6 +11,7 @@ from typing import Any
 
 from vqmeter.report import strict
 from vqmeter.writers import whole
+from vqmeter.writers.tables import can_say
 
 _TITLES = {"srocc": "SROCC", "krocc": "KROCC", "plcc": "PLCC", "rmse": "RMSE", "plcc_logistic4": "PLCC log-4",
            "rmse_logistic4": "RMSE log-4", "plcc_logistic5": "PLCC log-5", "rmse_logistic5": "RMSE log-5"}  # fmt: skip
@@ -91,7 +92,7 @@ def _table(title: str, rows: Sequence[Row]) -> str:
     from rich.table import Table
 
     keys = [key for key in _TITLES if any(key in row for _, _, row in rows)]
-    table = Table(box=box.SIMPLE_HEAD if _can_say("─") else box.ASCII2, show_edge=False, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD if can_say("─", sys.stdout.encoding) else box.ASCII2, show_edge=False, pad_edge=False)
     table.add_column(title, no_wrap=True)
     for name in ("n", *(_TITLES[key] for key in keys)):
         table.add_column(name, justify="right", no_wrap=True)
@@ -100,13 +101,6 @@ def _table(title: str, rows: Sequence[Row]) -> str:
     out = io.StringIO()
     Console(file=out, width=140, highlight=False, color_system=None, markup=False).print(table)
     return "\n".join(line.rstrip() for line in out.getvalue().split("\n"))
-
-
-def _can_say(text: str) -> bool:
-    try:
-        return bool(text.encode(sys.stdout.encoding or "ascii"))
-    except (UnicodeEncodeError, LookupError):
-        return False
 
 
 def _number(value: float | None) -> str:

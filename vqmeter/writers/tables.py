@@ -51,7 +51,7 @@ def render_table(report: Report) -> Iterator[str]:
     from rich.console import Console
     from rich.table import Table
 
-    lines = box.SIMPLE_HEAD if _can_say("─", sys.stdout.encoding) else box.ASCII2
+    lines = box.SIMPLE_HEAD if can_say("─", sys.stdout.encoding) else box.ASCII2
     out = io.StringIO()
     console = Console(file=out, width=120, highlight=False, color_system=None)
     for result in report.results:
@@ -69,7 +69,8 @@ def render_table(report: Report) -> Iterator[str]:
     yield "\n".join(line.rstrip() for line in out.getvalue().split("\n"))
 
 
-def _can_say(text: str, encoding: str | None) -> bool:
+def can_say(text: str, encoding: str | None) -> bool:
+    """Whether a terminal or pipe of this encoding takes `text`."""
     try:
         return bool(text.encode(encoding or "ascii"))
     except (UnicodeEncodeError, LookupError):

@@ -50,7 +50,25 @@ _VALIDATED = "by Netflix, on its own data. Identical frames score about 97 to 10
 
 
 @dataclass(frozen=True)
-class Vmaf:
+class BuiltIn:
+    """A model built into libvmaf, and the score it gives."""
+
+    model: ClassVar[str]
+    score: ClassVar[str]
+    about: ClassVar[About]
+    needs_length: ClassVar[bool] = False
+    identical_is_best: ClassVar[bool] = False
+    prefers_cuda: ClassVar[bool] = False
+
+    def scales(self) -> Mapping[str, Scale]:
+        return {self.score: Scale("", 0.0, 100.0, "higher", f"VMAF of libvmaf's built-in model {self.model}")}
+
+    def open(self, stream: Stream, context: Context) -> Meter:
+        return VmafMeter(stream, self.scales(), f"version={self.model}", context.threads)
+
+
+@dataclass(frozen=True)
+class Vmaf(BuiltIn):
     """Score `vmaf`, 0..100, higher is better; with `phone=true` the score `vmaf_phone`, for a phone's small screen."""
 
     phone: bool = False
@@ -67,12 +85,9 @@ class Vmaf:
         needs=_NEEDS,
         validated=_VALIDATED,
     )
-    needs_length: ClassVar[bool] = False
-    identical_is_best: ClassVar[bool] = False
-    prefers_cuda: ClassVar[bool] = False
 
     def scales(self) -> Mapping[str, Scale]:
-        return _scales(self.score + ("_phone" if self.phone else ""), self.model)
+        return {name + ("_phone" if self.phone else ""): scale for name, scale in super().scales().items()}
 
     def open(self, stream: Stream, context: Context) -> Meter:
         options = r"\:enable_transform=true" if self.phone else ""
@@ -80,10 +95,11 @@ class Vmaf:
 
 
 @dataclass(frozen=True)
-class VmafNeg:
+class VmafNeg(BuiltIn):
     """Score `vmaf_neg`, 0..100, higher is better: VMAF that gives nothing for enhancement."""
 
     model: ClassVar[str] = "vmaf_v0.6.1neg"
+    score: ClassVar[str] = "vmaf_neg"
     about: ClassVar[About] = About(
         title="VMAF without enhancement gain, 1080p model",
         definition=f"{_FEATURES}vmaf_v0.6.1neg, which limits the gain that VIF and ADM give for sharpening and contrast to "
@@ -93,22 +109,14 @@ class VmafNeg:
         needs=_NEEDS,
         validated=_VALIDATED,
     )
-    needs_length: ClassVar[bool] = False
-    identical_is_best: ClassVar[bool] = False
-    prefers_cuda: ClassVar[bool] = False
-
-    def scales(self) -> Mapping[str, Scale]:
-        return _scales("vmaf_neg", self.model)
-
-    def open(self, stream: Stream, context: Context) -> Meter:
-        return VmafMeter(stream, self.scales(), f"version={self.model}", context.threads)
 
 
 @dataclass(frozen=True)
-class Vmaf4k:
+class Vmaf4k(BuiltIn):
     """Score `vmaf_4k`, 0..100, higher is better: the model for 2160p."""
 
     model: ClassVar[str] = "vmaf_4k_v0.6.1"
+    score: ClassVar[str] = "vmaf_4k"
     about: ClassVar[About] = About(
         title="Video multimethod assessment fusion, 2160p model",
         definition=f"{_FEATURES}vmaf_4k_v0.6.1: 2160p on a television from one and a half heights' distance. score is the "
@@ -118,19 +126,6 @@ class Vmaf4k:
         needs=_NEEDS,
         validated=_VALIDATED,
     )
-    needs_length: ClassVar[bool] = False
-    identical_is_best: ClassVar[bool] = False
-    prefers_cuda: ClassVar[bool] = False
-
-    def scales(self) -> Mapping[str, Scale]:
-        return _scales("vmaf_4k", self.model)
-
-    def open(self, stream: Stream, context: Context) -> Meter:
-        return VmafMeter(stream, self.scales(), f"version={self.model}", context.threads)
-
-
-def _scales(name: str, model: str) -> Mapping[str, Scale]:
-    return {name: Scale("", 0.0, 100.0, "higher", f"VMAF of libvmaf's built-in model {model}")}
 
 
 def find_ffmpeg() -> str:
