@@ -287,22 +287,32 @@ def find(family: str, spec: str) -> Chosen:
     """The one metric that `NAME[:KEY=VALUE]...` names, its options converted to the types of its fields."""
     name, *pairs = (part.strip() for part in split_spec(spec, ":"))
     cls = metric_class(family, name)
-    fields = {f.name: f for f in dataclasses.fields(cls)}
+    options, key = convert_options(name, cls, pairs, renamed=True)
+    return Chosen(name, cls(**options), key or name, options)
+
+
+def convert_options(name: str, cls: Any, pairs: Sequence[str], renamed: bool = False) -> tuple[dict[str, Any], str | None]:
+    """`KEY=VALUE` strings as values of the dataclass `cls`'s fields, and the value of `as` where that is `renamed`.
+
+    Raises
+        UsageError: an option that `name` does not have, a value of another type, an option given twice.
+    """
+    fields, hints = {f.name: f for f in dataclasses.fields(cls)}, typing.get_type_hints(cls)
     options: dict[str, Any] = {}
-    key = name
+    key = None
     for pair in pairs:
         option, found, value = pair.partition("=")
         if not found:
             raise UsageError(f"{name}: '{pair}' is not KEY=VALUE")
-        if option in options or (option == "as" and key != name):
+        if option in options or (option == "as" and key is not None):
             raise UsageError(f"{name}: option '{option}' is given twice")
-        if option == "as":
+        if option == "as" and renamed:
             key = value
         elif option in fields:
-            options[option] = _convert(name, fields[option], typing.get_type_hints(cls)[option], value)
+            options[option] = _convert(name, fields[option], hints[option], value)
         else:
-            raise UsageError(f"{name} has no option '{option}'{nearest(option, [*fields, 'as'])}")
-    return Chosen(name, cls(**options), key, options)
+            raise UsageError(f"{name} has no option '{option}'{nearest(option, [*fields, *(['as'] if renamed else [])])}")
+    return options, key
 
 
 def metric_class(family: str, name: str) -> Any:

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from typing import IO, Any
 
@@ -25,11 +26,12 @@ Progress = Callable[[int, int], None]
 
 def score_dataset(
     dataset: Dataset, *, metrics: Sequence[str] = (), models: Sequence[str] = (), keys: Sequence[str] = (),
-    cache: str | None = None, options: Mapping[str, Any] | None = None, progress: Progress | None = None,
+    cache: str | None = None, options: Mapping[str, Any] | None = None, jobs: int = 1, progress: Progress | None = None,
 ) -> list[ScoreTable]:  # fmt: skip
     """The scores of every item; one that fails has NaN and its reason, and `metrics` leave out what has no reference.
 
-    `options` go to `measure`. Items of one reference are measured together, the reference decoded once.
+    `options` go to `measure`. Items of one reference are measured together, the reference decoded once; `jobs` such lots
+    at once.
 
     Raises
         UsageError: a full-reference metric, and no item has a reference.
@@ -48,7 +50,7 @@ def score_dataset(
             results[n] = line["results"][0]
     todo = [(n, item) for n, item in enumerate(items) if n not in results]
     with _appending(cache) if cache and todo else open(os.devnull, "w") as file:
-        for n, item, result in _measure(todo, metrics, models, options or {}):
+        for n, item, result in _measure(todo, metrics, models, options or {}, jobs):
             results[n] = result
             file.write(json.dumps({"key": _key(item, made_by), "results": [result]}, allow_nan=False) + "\n")
             file.flush()
@@ -57,30 +59,42 @@ def score_dataset(
     return from_results([results[n] for n in sorted(results)], keys, dataset.name)
 
 
-def _measure(todo: Sequence[tuple[int, Item]], metrics: Sequence[str], models: Sequence[str],
-             options: Mapping[str, Any]) -> Iterator[tuple[int, Item, dict[str, Any]]]:  # fmt: skip
-    from vqmeter.session import measure
-
+def _measure(todo: Sequence[tuple[int, Item]], metrics: Sequence[str], models: Sequence[str], options: Mapping[str, Any],
+             jobs: int) -> Iterator[tuple[int, Item, dict[str, Any]]]:  # fmt: skip
     def kind(entry: tuple[int, Item]) -> tuple[Any, ...]:
         item = entry[1]
         return (item.reference or "") if metrics else "", item.size or (0, 0), item.rate or 0
 
-    for _, alike in groupby(sorted(todo, key=kind), key=kind):
-        entries = list(alike)
-        for start in range(0, len(entries), _TOGETHER):
-            part = entries[start : start + _TOGETHER]
-            first = part[0][1]
-            try:
-                report = measure([item.path for _, item in part], reference=first.reference if metrics else None,
-                                 metrics=tuple(metrics) or None, models=tuple(models), size=first.size, rate=first.rate,
-                                 **options)  # fmt: skip
-            except InputError as error:
-                yield from ((n, item, _line(item, None, error)) for n, item in part)
-                continue
-            for (n, item), result in zip(part, report.results, strict=True):
-                if result.error is not None and not isinstance(result.error, InputError):
-                    raise result.error  # weights, device, options: no item would fare better
-                yield n, item, _line(item, result, result.error)
+    alike = [list(entries) for _, entries in groupby(sorted(todo, key=kind), key=kind)]
+    lots = [entries[at : at + _TOGETHER] for entries in alike for at in range(0, len(entries), _TOGETHER)]
+    with ThreadPoolExecutor(max(1, jobs), "vqmeter-score") as pool:
+        futures = [pool.submit(_together, lot, metrics, models, options) for lot in lots]
+        try:
+            for future in futures:
+                yield from future.result()
+        finally:
+            for future in futures:
+                future.cancel()
+
+
+def _together(lot: Sequence[tuple[int, Item]], metrics: Sequence[str], models: Sequence[str],
+              options: Mapping[str, Any]) -> list[tuple[int, Item, dict[str, Any]]]:  # fmt: skip
+    """Items of one reference, measured in one pass."""
+    from vqmeter.session import measure
+
+    first = lot[0][1]
+    try:
+        report = measure([item.path for _, item in lot], reference=first.reference if metrics else None,
+                         metrics=tuple(metrics) or None, models=tuple(models), size=first.size, rate=first.rate,
+                         **options)  # fmt: skip
+    except InputError as error:
+        return [(n, item, _line(item, None, error)) for n, item in lot]
+    out = []
+    for (n, item), result in zip(lot, report.results, strict=True):
+        if result.error is not None and not isinstance(result.error, InputError):
+            raise result.error  # weights, device, options: no item would fare better
+        out.append((n, item, _line(item, result, result.error)))
+    return out
 
 
 def _line(item: Item, result: Result | None, error: VqmeterError | None) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from vqmeter.errors import MissingInputError, UsageError
 from vqmeter.metric import nearest
 from vqmeter.training.datasets.items import Dataset, Item, problems
 
-#: Name -> where its adapter is; those of `lists` take a file, the others the folder of the data set.
+#: Name -> where its adapter is; those of `lists` take a file (`distorted` a folder), the others the folder of the data set.
 NAMES = {
     "konvid-1k": "video:konvid_1k",
     "live-vqc": "video:live_vqc",
@@ -32,6 +32,7 @@ NAMES = {
     "pairs": "lists:pairs",
     "dover": "lists:dover",
     "csv": "lists:csv_list",
+    "distorted": "lists:distorted",
 }
 
 
@@ -47,7 +48,7 @@ def open_dataset(name: str, root: str | os.PathLike[str], /, **options: Any) -> 
         raise UsageError(f"no data set '{name}'{nearest(name, NAMES)}; there are {', '.join(NAMES)}")
     module, _, function = NAMES[name].partition(":")
     path = os.fspath(root)
-    if module == "lists" and not os.path.isfile(path):
+    if module == "lists" and name != "distorted" and not os.path.isfile(path):
         raise MissingInputError(f"{path}: '{name}' is a list, and there is no such file")
     adapter: Callable[..., Dataset] = getattr(importlib.import_module(f"{__name__}.{module}"), function)
     return adapter(path, **options)

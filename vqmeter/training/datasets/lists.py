@@ -75,6 +75,25 @@ def dover(path: str, *, root: str | None = None, higher_is_better: bool = True) 
     return _headless(table, _root(path, root), "dover", higher_is_better)
 
 
+def distorted(folder: str, *, root: str | None = None) -> Dataset:
+    """What `vqmeter distort` wrote to `folder`, by its `distortions.csv`; the references are items of level 0.
+
+    Nobody rated these: scores are NaN until pseudo labels take their place.
+    """
+    where = folder if root is None else root
+    table = read_table(os.path.join(folder, "distortions.csv"))
+    columns = {name: table.required(name) for name in ("path", "reference", "type", "level")}
+    items: dict[str, Item] = {}
+    for row in table.rows:
+        cell = {name: row[place] for name, place in columns.items()}
+        reference = os.path.normpath(os.path.join(where, cell["reference"]))
+        group = Path(reference).stem
+        items.setdefault(reference, Item(reference, math.nan, reference, group, "pristine", 0))
+        path = os.path.join(where, cell["path"])
+        items[path] = Item(path, math.nan, reference, group, cell["type"], int(cell["level"]))
+    return Dataset(os.path.basename(os.path.normpath(folder)), tuple(items.values()), unit="none", root=where)
+
+
 def _headless(table: Table, root: str, name: str, higher_is_better: bool) -> Dataset:
     """The text column is the path, the last number the score."""
     first = table.rows[0]
