@@ -54,9 +54,10 @@ class Plan:
 
     def of(self, run: Run) -> Plan:
         """With what the run asks to be other."""
-        epochs, rate, patience = (own if said is None else said for own, said in
-                                  ((self.epochs, run.epochs), (self.rate, run.rate), (self.patience, run.patience)))  # fmt: skip
-        return replace(self, epochs=epochs, rate=rate, patience=patience)
+        return replace(
+            self, epochs=self.epochs if run.epochs is None else run.epochs, rate=self.rate if run.rate is None else run.rate,
+            patience=self.patience if run.patience is None else run.patience,
+        )  # fmt: skip
 
     def scale(self, step: int, epoch: int, total: int) -> float:
         """The rate at a step, as a share of `rate`."""
