@@ -16,6 +16,7 @@ from vqmeter.networks.cnn3d import Cnn3d, GroupLstm
 from vqmeter.networks.dipqa import Dipqa
 from vqmeter.networks.resnet import ResNet
 from vqmeter.networks.shallow import Shallow
+from vqmeter.networks.svr import Svr
 from vqmeter.networks.vsfa import Vsfa
 from vqmeter.weights import save
 
@@ -61,4 +62,7 @@ def write_all(folder: Path) -> Path:
     state = {f"clip.{key}": value for key, value in fill(Cnn3d("lite", widths, hidden), 8).items()}
     state |= {f"video.{key}": value for key, value in fill(GroupLstm(4, 8, 4), 9).items()}
     keep("cnn3d_lstm", state, options={"preset": "lite", "groups": 2, "columns": 2, "rows": 2})
+    keep("niqe", {"mu": torch.full((36,), 0.5), "cov": torch.eye(36)}, label=None)
+    support = fill(Svr(36, 6), 10) | {"std": torch.ones(36), "gamma": torch.tensor(0.1), "dual": torch.linspace(-3, 3, 6)}
+    keep("brisque", {f"svr.{key}": value for key, value in support.items()})
     return folder

@@ -51,8 +51,10 @@ NAMES: dict[str, dict[str, str]] = {
         "xpsnr": "vqmeter.metrics.fr.xpsnr:Xpsnr",
     },
     "nr": {
+        "brisque": "vqmeter.metrics.nr.brisque:Brisque",
         "c3d": "vqmeter.metrics.nr.c3d:C3d",
         "cnn3d_lstm": "vqmeter.metrics.nr.cnn3d_lstm:Cnn3dLstm",
+        "niqe": "vqmeter.metrics.nr.niqe:Niqe",
         "rankiqa": "vqmeter.metrics.nr.rankiqa:Rankiqa",
         "vsfa": "vqmeter.metrics.nr.vsfa:Vsfa",
     },
