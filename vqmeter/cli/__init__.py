@@ -27,6 +27,7 @@ COMMANDS = {
     "distort": "the ranked synthetic distortions of pictures and video",
     "models": "every metric and model: unit, range, direction, definition, source",
     "weights": "the weight files: where they are, where they come from, their SHA-256",
+    "train": "the training recipes of every learned model",
     "eval": "scores against human scores: correlations, intervals, splits, significance",
     "schema": "the JSON Schema of the output",
 }

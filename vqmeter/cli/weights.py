@@ -71,6 +71,20 @@ def path(name: str | None) -> None:
 
 
 @command.command()
+@click.argument("name")
+@DEBUG
+def card(name: str) -> None:
+    """Print the card of NAME, a set or a file: data, labels, recipe, held-out accuracy, limits."""
+    from vqmeter.errors import WeightsError
+    from vqmeter.weights import find
+
+    found = find(name, name if Path(name).exists() else None)
+    if not found.card:
+        raise WeightsError(f"{found.path}: has no card; its source is {found.source or 'not said'}")
+    click.echo(found.card.rstrip())
+
+
+@command.command()
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
 @click.option("--offline", is_flag=True, default=None, help="Open no connection; also VQMETER_OFFLINE=1.")
 @click.option("--force", is_flag=True, help="Download again what is here.")
