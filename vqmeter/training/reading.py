@@ -13,16 +13,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vqmeter.clips import Assembler
-from vqmeter.metric import Clip, Sample, Scale, Score, Stream
+from vqmeter.metric import Clip, Meter, QualityMap, Sample, Scale, Score, Stream
 from vqmeter.sources import InputOptions, open_video
 from vqmeter.sources.pair import Lane, Selection, at_depth, common_format, fit, walk
 from vqmeter.training.datasets import Item
+
+M = TypeVar("M", bound=Meter)
 
 
 @dataclass(frozen=True)
@@ -66,35 +68,51 @@ def read(item: Item, reader: Reader, frames: int | None = None) -> list[Clip]:
     Raises
         InputError: a file is missing or damaged, or does not fit its reference.
     """
+    keeper, _ = _drive(item, lambda stream: _Keeper(reader, stream), frames, reader.counted, reader.paired)
+    return keeper.clips
+
+
+def scores(item: Item, opened: Callable[[Stream], Meter], *, frames: int | None = None, counted: bool = False,
+           paired: bool = False) -> list[Score]:  # fmt: skip
+    """What a meter says of an item, of its frames and of the whole: for predicting by a metric's own code.
+
+    `opened` makes the meter for the item's stream; `frames`, `counted` and `paired` as for `read`.
+    """
+    return _drive(item, opened, frames, counted, paired)[1]
+
+
+def _drive(item: Item, opened: Callable[[Stream], M], frames: int | None, counted: bool,
+           paired: bool) -> tuple[M, list[Score]]:  # fmt: skip
+    """The meter after all of an item went through it, and its scores."""
     rate = None if item.rate is None else Fraction(item.rate).limit_denominator(1001)
     how, selection = InputOptions(size=item.size, rate=rate, threads=1), Selection(frames=frames)
     with ExitStack() as closing:
         dist = open_video(item.path, how)
         closing.callback(dist.close)
-        ref = open_video(item.reference, how) if reader.paired and item.reference else None
+        ref = open_video(item.reference, how) if paired and item.reference else None
         if ref is not None:
             closing.callback(ref.close)
         compare = (
             fit(ref.info, dist.info).compare_format if ref else common_format(dist.info.pix_fmt, dist.info.pix_fmt.bit_depth)
         )
         count = selection.count(dist.info, dist.count)
-        if count is None and reader.counted:
+        if count is None and counted:
             count = selection.count(dist.info, dist.length())
-        stream = Stream(dist.info, None if ref is None else ref.info, compare, count, dist.info.rate)
-        keeper = _Keeper(reader, stream)
-        assembler, lanes = Assembler(keeper), [Lane.start(s, selection) for s in (ref, dist) if s is not None]
+        meter = opened(Stream(dist.info, None if ref is None else ref.info, compare, count, dist.info.rate))
+        assembler, lanes = Assembler(meter), [Lane.start(s, selection) for s in (ref, dist) if s is not None]
         for lane in lanes:
             closing.callback(lane.close)
-        seen = 0
+        seen, out = 0, list[Score | QualityMap]()
         for group in walk(lanes[0] if ref else None, lanes[-1:], selection):
             seen, [frame] = group.index + 1, group.dists
             if frame is not None and assembler.wants(group.index):
                 pair = None if group.ref is None else at_depth(group.ref, compare.bit_depth)
-                assembler.push(group.index, reader.prepare(Sample(group.index, at_depth(frame, compare.bit_depth), pair)))
+                sample = Sample(group.index, at_depth(frame, compare.bit_depth), pair)
+                out += assembler.push(group.index, meter.prepare(sample))
         if lanes[-1].error is not None:
             raise lanes[-1].error
-        assembler.finish(seen, reader.counted)
-    return keeper.clips
+        out += assembler.finish(seen, counted)
+    return meter, [score for score in out if isinstance(score, Score)]
 
 
 def every(count: int | None = None) -> Callable[[Stream], Iterable[tuple[int, ...]]]:
