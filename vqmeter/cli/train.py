@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
     from vqmeter.distortions import Type
     from vqmeter.distortions.files import Input
+    from vqmeter.training.data import Data
     from vqmeter.training.datasets import Dataset
-    from vqmeter.training.recipes import Recipe
+    from vqmeter.training.recipes import Comparison, Recipe
     from vqmeter.training.run import Run
 
 
@@ -95,6 +96,7 @@ def command(model: str, data: str, **options: Any) -> int:
     A run that was broken off goes on when the same command is given again, to the same weights.
     """  # fmt: skip
     from vqmeter import writers
+    from vqmeter.training.data import divide
     from vqmeter.training.recipes import find
 
     name, recipe = find(model)
@@ -106,19 +108,31 @@ def command(model: str, data: str, **options: Any) -> int:
         wanted = (".json",) if table else (".safetensors", ".pt", ".pth")
         if not output.endswith(wanted):
             raise UsageError(f"{output}: {'a table' if table else 'a weight file'} ends in {', '.join(wanted)}")
+    comparison = None
     if table is not None:
         from vqmeter.training.comparison import named
 
-        named(recipe, table)
+        comparison = named(recipe, table)
     folder = Path(options["work"] or (f"{output}.work" if output else f"{name}-{table}.work"))
     with _running(folder, options) as run:
-        run.open({"recipe": repr(recipe), "compare": table, "data": os.path.abspath(data),
-                  **{k: options[k] for k in ("dataset", "labels", "distort", "splits", "seed", "epochs", "steps", "rate",
-                                             "patience", "init", "batch", "precision")}}, options["restart"])  # fmt: skip
         dataset = _dataset(data, folder, options)
-        if table is not None:
-            return _compare(recipe, table, dataset, run, options)
-        return _train(name, recipe, dataset, run, options)
+        how = options["splits"] or (comparison.splits if comparison else "60/20/20")
+        repeats = (options["repeats"] or comparison.repeats) if comparison else 1
+        parts = list(divide(dataset, how, repeats, run.seed))
+        run.open(_made_by(recipe, dataset, options), options["restart"])
+        if comparison is not None:
+            return _compare(recipe, comparison, parts, run, options)
+        return _train(name, recipe, parts[0], run, options)
+
+
+def _made_by(recipe: Recipe, dataset: Dataset, options: dict[str, Any]) -> dict[str, Any]:
+    """Everything that the weights hang on, for a run that goes on."""
+    from vqmeter.training.run import digest
+
+    keys = ("compare", "dataset", "labels", "distort", "splits", "repeats", "seed", "epochs", "steps", "rate", "patience",
+            "init", "batch", "precision")  # fmt: skip
+    items = digest([(item.path, str(item.score), item.group) for item in dataset.items])
+    return {"recipe": repr(recipe), "items": items, **{key: options[key] for key in keys}}
 
 
 @contextmanager
@@ -203,32 +217,28 @@ def _distort(data: str, folder: Path, options: dict[str, Any]) -> str:
     return str(folder)
 
 
-def _train(name: str, recipe: Recipe, dataset: Dataset, run: Run, options: dict[str, Any]) -> int:
+def _train(name: str, recipe: Recipe, data: Data, run: Run, options: dict[str, Any]) -> int:
     from vqmeter.environment import redact
     from vqmeter.training import cards
-    from vqmeter.training.data import divide
 
-    data = next(divide(dataset, options["splits"] or "60/20/20", 1, run.seed))
     trained = recipe.train(data, run)
     found = cards.judge(trained, data)
     log = run.folder / "log.jsonl"
     epochs = len(log.read_text("utf-8").splitlines()) if log.exists() else 0
     text = cards.card(name, recipe, trained, data, run, found, ["vqmeter", *redact(sys.argv[1:])], epochs)
     cards.publish(Path(options["output"]), name, trained, data, text, options["store"])
-    if not options["quiet"]:
-        for note in trained.notes:
-            complain(note)
+    for note in trained.notes if not options["quiet"] else ():
+        complain(note)
     click.echo(cards.table(found) or f"{options['output']}: nothing was held out to judge it by")
     return 0
 
 
-def _compare(recipe: Recipe, table: str, dataset: Dataset, run: Run, options: dict[str, Any]) -> int:
+def _compare(recipe: Recipe, comparison: Comparison, parts: list[Data], run: Run, options: dict[str, Any]) -> int:
     from vqmeter.report import strict
-    from vqmeter.training.comparison import compare, named, render, to_json
+    from vqmeter.training.comparison import compare, render, to_json
     from vqmeter.training.run import write
 
-    comparison = named(recipe, table)
-    rows = compare(recipe, comparison, dataset, run, splits=options["splits"], repeats=options["repeats"])
+    rows = compare(recipe, comparison, parts, run)
     for line in render(comparison, rows):
         click.echo(line)
     if options["output"]:

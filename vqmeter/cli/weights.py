@@ -77,8 +77,9 @@ def card(name: str) -> None:
     """Print the card of NAME, a set or a file: data, labels, recipe, held-out accuracy, limits."""
     from vqmeter.errors import WeightsError
     from vqmeter.weights import find
+    from vqmeter.weights.lookup import identify
 
-    found = find(name, name if Path(name).exists() else None)
+    found = identify(Path(name)) if Path(name).is_file() else find(name)
     if not found.card:
         raise WeightsError(f"{found.path}: has no card; its source is {found.source or 'not said'}")
     click.echo(found.card.rstrip())

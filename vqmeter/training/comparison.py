@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,8 +18,7 @@ from vqmeter.errors import UsageError
 from vqmeter.metric import nearest
 from vqmeter.report import strict
 from vqmeter.training.cards import figures, per_reference
-from vqmeter.training.data import Data, divide
-from vqmeter.training.datasets import Dataset
+from vqmeter.training.data import Data
 from vqmeter.training.recipes import Comparison, Recipe, with_options
 from vqmeter.training.run import Run, write
 
@@ -53,14 +52,12 @@ def named(recipe: Recipe, name: str) -> Comparison:
     return known[name]
 
 
-def compare(recipe: Recipe, comparison: Comparison, dataset: Dataset, run: Run, *, splits: str | None = None,
-            repeats: int | None = None) -> list[Row]:  # fmt: skip
+def compare(recipe: Recipe, comparison: Comparison, parts: Sequence[Data], run: Run) -> list[Row]:
     """Train and judge every variant on every split.
 
     Raises
-        UsageError: contents are too few for the splits, or the data lack what a variant needs.
+        UsageError: the data lack what a variant needs.
     """
-    parts = list(divide(dataset, splits or comparison.splits, repeats or comparison.repeats, run.seed))
     rows = []
     for name, options in comparison.rows.items():
         published = {column: value for (row, column), value in comparison.published.items() if row == name}

@@ -55,7 +55,7 @@ def _score_of(metric: str) -> tuple[str, str]:
     if more:
         raise UsageError(f"--labels takes one metric, not {spec}")
     if not key and len(names) > 1:
-        key = next((name for name in names if name in (chosen.key, f"{chosen.key}_y")), "")
+        key = next((name for name in (chosen.key, f"{chosen.key}_y") if name in names), "")
     key = key or names[0]
     if key not in names:
         raise UsageError(f"--labels {metric}: {spec} gives {', '.join(names)}, not {key}")

@@ -121,8 +121,8 @@ def every(count: int | None = None) -> Callable[[Stream], Iterable[tuple[int, ..
     def plan(stream: Stream) -> Iterable[tuple[int, ...]]:
         if count is None or stream.frames is None:
             return zip(itertools.count())
-        n = stream.frames
-        return [(k,) for k in sorted({(2 * k + 1) * n // (2 * count) for k in range(min(count, n))})]
+        n, wanted = stream.frames, min(count, stream.frames)
+        return [((2 * k + 1) * n // (2 * wanted),) for k in range(wanted)]
 
     return plan
 
