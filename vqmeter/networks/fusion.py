@@ -1,24 +1,33 @@
-"""How features of a reference and a distorted picture become one vector, for DIPQA and DIQaM.
+"""How features of a reference and a distorted picture become one, for DIPQA, DIQaM and C3D.
 
 The order of the parts is a property of the weights: the published ports differ in it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 ORDERS = ("r,d,r-d", "d-r,d,r", "r,d,d-r")
+_PARTS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "r": lambda d, r: r,
+    "d": lambda d, r: d,
+    "r-d": lambda d, r: r - d,
+    "d-r": lambda d, r: d - r,
+    "|r-d|": lambda d, r: (r - d).abs(),
+}
 
 
 def fuse(dist: Tensor, ref: Tensor, order: str) -> Tensor:
-    """(N, C) and (N, C) to (N, 3 C); `order` names the parts: `r`, `d`, `r-d`, `d-r`, with commas between.
+    """(N, C, ...) and (N, C, ...) to (N, parts C, ...); `order` names the parts, with commas between.
 
     Raises
-        ValueError: a part of `order` is none of these.
+        ValueError: a part of `order` is none of `r`, `d`, `r-d`, `d-r`, `|r-d|`.
     """
-    parts = {"r": ref, "d": dist, "r-d": ref - dist, "d-r": dist - ref}
     try:
-        return torch.cat([parts[name] for name in order.split(",")], dim=1)
+        parts = [_PARTS[name] for name in order.split(",")]
     except KeyError as error:
-        raise ValueError(f"fusion order '{order}': '{error.args[0]}' is none of {', '.join(parts)}") from None
+        raise ValueError(f"fusion order '{order}': '{error.args[0]}' is none of {', '.join(_PARTS)}") from None
+    return torch.cat([part(dist, ref) for part in parts], dim=1)

@@ -1,15 +1,16 @@
-"""VGG-16, and the first four blocks of VGG-13 with batch normalisation.
+"""VGG-16, and the first blocks of VGG-13 with batch normalisation.
 
 3x3 convolutions with ReLU in blocks, each block ended by a 2x2 max pool; VGG-16 then has 7x7 average pooling to a
 fixed size and three linear layers with dropout. Variant: torchvision's key names (`features.N`, `classifier.{0,3,6}`).
-VGG-13-bn is cut after block 4, `features[:28]`: conv5_1, conv5_2, the last pool and the classifier are left out.
+VGG-13-bn is cut after block 4, `features[:28]`: conv5_1, conv5_2, the last pool and the classifier are left out;
+`first_blocks` cuts elsewhere, and narrower.
 
 Source: Simonyan and Zisserman, ICLR 2015, arXiv:1409.1556.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from torch import Tensor, nn
 
@@ -17,7 +18,14 @@ from vqmeter.networks import ignore_keys
 
 #: Channels of each convolution; 0 is a 2x2 max pool.
 VGG16 = (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512, 0)
-VGG13_BLOCK4 = (64, 64, 0, 128, 128, 0, 256, 256, 0, 512, 512, 0)
+VGG13 = (64, 64, 0, 128, 128, 0, 256, 256, 0, 512, 512, 0, 512, 512, 0)
+VGG13_BLOCK4 = VGG13[:12]
+
+
+def first_blocks(plan: Sequence[int], blocks: int, width: float = 1.0) -> tuple[int, ...]:
+    """`plan` up to and with its pool number `blocks`, channels times `width`."""
+    ends = [n for n, channels in enumerate(plan, 1) if not channels]
+    return tuple(round(channels * width) for channels in plan[: ends[blocks - 1]])
 
 
 def convolutions(plan: Iterable[int], batch_norm: bool = False) -> nn.Sequential:

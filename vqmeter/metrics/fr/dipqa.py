@@ -19,11 +19,12 @@ from vqmeter.errors import UsageError, WeightsError
 from vqmeter.metric import About, Context, Meter, Sample, Scale, Stream
 from vqmeter.metrics.crops import SAMPLED_RATE, Crop, CropMeter, Recipe, cut, frame_rate
 from vqmeter.networks.dipqa import Dipqa as Network
+from vqmeter.networks.dipqa import shape_of
 from vqmeter.weights import build, load
 
 PATCHES = 32  # a frame
 SIZE = 64  # of patches, where pooling weights do not say
-_IMAGENET = Recipe("RGB", 255.0, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+IMAGENET = Recipe("RGB", 255.0, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 def patch_count(metric: str, text: str) -> int | None:
@@ -81,24 +82,18 @@ class Dipqa:
 
     def open(self, stream: Stream, context: Context) -> Meter:
         state, weights = load("dipqa", self.weights)
-        trained = _trained_size(state)
+        if "fc1.weight" not in state:
+            raise WeightsError("weights of dipqa without fc1; 'vqmeter weights list' shows what there is")
+        shape = shape_of(state, str(weights.options.get("fusion", "r,d,r-d")))
+        trained = shape["size"]
         if trained is not None and self.size not in (None, trained):
             raise UsageError(f"dipqa: {weights.name} takes patches of {trained}, not {self.size}")
         size = self.size or trained or int(weights.preprocessing.get("patch", SIZE))
-        fusion = str(weights.options.get("fusion", "r,d,r-d"))
-        network = build(lambda: Network(trained, fusion), state)
+        network = build(lambda: Network(**shape), state)
         return DipqaMeter(
             "dipqa", network, weights, stream, context, size=size, count=patch_count("dipqa", self.patches),
-            rate=frame_rate("dipqa", self.rate, SAMPLED_RATE), recipe=Recipe.of(weights, _IMAGENET),
+            rate=frame_rate("dipqa", self.rate, SAMPLED_RATE), recipe=Recipe.of(weights, IMAGENET),
         )  # fmt: skip
-
-
-def _trained_size(state: Mapping[str, Tensor]) -> int | None:
-    """The side of the patches that a file's first linear layer fits; None where features are pooled."""
-    if "fc1.weight" not in state:
-        raise WeightsError("weights of dipqa without fc1; 'vqmeter weights list' shows what there is")
-    places = state["fc1.weight"].shape[1] // (3 * 512)
-    return None if places == 1 else 16 * round(places**0.5)
 
 
 class PairMeter(CropMeter):

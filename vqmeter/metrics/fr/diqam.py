@@ -20,10 +20,10 @@ from vqmeter.errors import UsageError, WeightsError
 from vqmeter.metric import About, Context, Meter, Scale, Stream
 from vqmeter.metrics.crops import SAMPLED_RATE, Crop, Recipe, frame_rate
 from vqmeter.metrics.fr.dipqa import PATCHES, PairMeter, patch_count
-from vqmeter.networks.bosse import Bosse
+from vqmeter.networks.bosse import Bosse, shape_of
 from vqmeter.weights import build, load
 
-_PORT = Recipe("RGB", 255.0)
+PORT = Recipe("RGB", 255.0)
 
 
 @dataclass(frozen=True)
@@ -67,19 +67,18 @@ class Diqam:
 
     def open(self, stream: Stream, context: Context) -> Meter:
         state, weights = load("diqam", self.weights)
-        weighted = "fc_w.0.weight" in state
-        if self.pooling == "weighted" and not weighted:
-            raise UsageError(f"diqam: {weights.name} has no weight branch; take pooling=mean")
         if "fc_q.0.weight" not in state:
             raise WeightsError(f"{weights.path}: weights of diqam without fc_q")
-        size = 32 * max(1, round((state["fc_q.0.weight"].shape[1] / (3 * 512)) ** 0.5))
-        fusion, eps = str(weights.options.get("fusion", "d-r,d,r")), float(weights.options.get("eps", 1e-6))
-        network = build(lambda: Bosse(True, weighted, size, fusion, eps), state)
+        shape = shape_of(state, str(weights.options.get("fusion", "d-r,d,r")))
+        if self.pooling == "weighted" and not shape["weighted"]:
+            raise UsageError(f"diqam: {weights.name} has no weight branch; take pooling=mean")
+        eps = float(weights.options.get("eps", 1e-6))
+        network = build(lambda: Bosse(True, eps=eps, **shape), state)
         if self.pooling == "mean":
             network.fc_w = None
         return DiqamMeter(
-            "diqam", network, weights, stream, context, size=size, count=patch_count("diqam", self.patches),
-            rate=frame_rate("diqam", self.rate, SAMPLED_RATE), recipe=Recipe.of(weights, _PORT),
+            "diqam", network, weights, stream, context, size=shape["size"], count=patch_count("diqam", self.patches),
+            rate=frame_rate("diqam", self.rate, SAMPLED_RATE), recipe=Recipe.of(weights, PORT),
         )  # fmt: skip
 
 
