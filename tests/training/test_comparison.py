@@ -32,8 +32,12 @@ class Toy:
     def train(self, data, run):
         self.trained.append(str(run.folder))
         sign = -1 if self.turned else 1
-        return Trained({"w": torch.ones(2, 2)}, data.label, lambda items: np.array([sign * float(i.path.split("_")[-1]) for i in items])
-                       + self.bias, figures={"shade": 0.25}, notes=("Made of wood.",), options={"bias": self.bias})  # fmt: skip
+
+        def predict(items):
+            return np.array([sign * float(item.path.split("_")[-1]) + self.bias for item in items])
+
+        return Trained({"w": torch.ones(2, 2)}, data.label, predict, figures={"shade": 0.25}, notes=("Made of wood.",),
+                       options={"bias": self.bias})  # fmt: skip
 
 
 @pytest.fixture

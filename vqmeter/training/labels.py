@@ -23,8 +23,8 @@ def pseudo_labels(dataset: Dataset, metric: str, *, cache: str | None = None, th
                   progress: Progress | None = None) -> Dataset:  # fmt: skip
     """`dataset` with the scores of `metric`, `NAME[:OPTION=VALUE]...[.SCORE]`, in the place of its own.
 
-    Scores are kept in `cache` (NDJSON, an item a line), `jobs` references are measured at once. Pristine items (their own
-    reference, or none) are left out where the metric is infinite there.
+    Scores are kept in `cache` (NDJSON, an item a line), `jobs` references are measured at once.
+    A pristine item, its own reference, has the metric's best value (of PSNR the ceiling).
 
     Raises
         UsageError: no such metric, a metric of several scores without one named, or items without a reference.
