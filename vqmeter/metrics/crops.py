@@ -145,7 +145,15 @@ class Recipe:
             for picture in pictures:
                 picture.rgb = self._rgb([picture], size, device)[0] if picture.rgb is None else picture.rgb
             frames = (crop.picture.rgb for crop in crops)
-        x = torch.stack([rgb[:, c.top : c.top + size, c.left : c.left + size] for rgb, c in zip(frames, crops, strict=True)])
+        return self._normal(
+            torch.stack([rgb[:, c.top : c.top + size, c.left : c.left + size] for rgb, c in zip(frames, crops, strict=True)])
+        )
+
+    def of_rgb(self, rgb: Tensor) -> Tensor:
+        """What `pixels` makes, of pictures (N, 3, H, W) that are R, G, B in [0, 1] already."""
+        return self._normal((rgb if self.order == "RGB" else rgb.flip(1)) * (255 / self.divide))
+
+    def _normal(self, x: Tensor) -> Tensor:
         plain = not any(self.mean) and all(s == 1 for s in self.std)
         return x if plain else normalise(x, self.mean, self.std)
 
