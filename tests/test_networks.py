@@ -48,6 +48,7 @@ COUNTS: dict[str, tuple[Callable[[], nn.Module], int]] = {
     "resnet34": (lambda: ResNet(34), 21_797_672 - 513_000),
     "resnet50": (lambda: ResNet(50), 25_557_032 - 2_049_000),
     "resnet101": (lambda: ResNet(101), 44_549_160 - 2_049_000),
+    "resnet18, half": (lambda: ResNet(18, 0.5), (11_176_512 - 9_408 - 9_600) // 4 + 9_408 // 2 + 9_600 // 2),
     "vgg16": (Vgg16, 138_357_544),
     "vgg16, 1 out": (lambda: Vgg16(1), 134_264_641),
     "vgg13-bn block 4": (Vgg13Block4, 4_685_376 + 3_840),
@@ -251,6 +252,25 @@ def pool_by_definition(q: list[float], tau: int, beta: float) -> float:
 def test_temporal_pooling_is_its_formula(length: int, tau: int, beta: float, scale: float) -> None:
     q = (np.random.default_rng(length).random(length) * scale).tolist()
     assert float(pool(torch.tensor(q, dtype=torch.float64), tau, beta)) == pytest.approx(pool_by_definition(q, tau, beta))
+
+
+@pytest.mark.parametrize(("tau", "beta"), [(12, 0.5), (5, 0.3)])
+def test_temporal_pooling_of_padded_videos_is_that_of_each(tau: int, beta: float) -> None:
+    rng = np.random.default_rng(8)
+    lengths = [1, 30, 11, 4]
+    videos = [torch.from_numpy(rng.random(n)) for n in lengths]
+    padded = torch.full((4, 30), 1e6, dtype=torch.float64)
+    for row, video in zip(padded, videos, strict=True):
+        row[: len(video)] = video
+    padded.requires_grad_()
+    pooled = pool(padded, tau, beta, torch.tensor(lengths))
+    assert pooled.tolist() == pytest.approx([pool_by_definition(v.tolist(), tau, beta) for v in videos])
+    pooled.sum().backward()
+    gradient = padded.grad
+    assert gradient is not None and gradient.isfinite().all()
+    assert gradient[0, 1:].abs().sum() == 0 and gradient[1].abs().sum() > 0.5
+    with pytest.raises(ValueError, match="without frames"):
+        pool(padded, tau, beta, torch.tensor([1, 0, 2, 3]))
 
 
 def test_temporal_pooling_holds_for_large_scores_and_half_precision() -> None:

@@ -3,16 +3,20 @@
 conv 7x7/2 64, BN, ReLU, max pool 3x3/2, then four stages of residual blocks (basic for 18 and 34, bottleneck with
 expansion 4 for 50 and 101). Variant: torchvision's V1 tensors and key names, the stride of a bottleneck in its 3x3
 convolution (the paper has it in the first 1x1). The pooling and the classifier are left out: `fc.*` keys are ignored.
+`width` scales the channels of all layers alike; `width_of` reads it off the tensors.
 
 Source: He et al., Deep Residual Learning for Image Recognition, CVPR 2016, doi:10.1109/CVPR.2016.90.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from torch import Tensor, nn
 
 from vqmeter.networks import ignore_keys
 
+STEM = 64  # channels of the first convolution at full width
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 
 
@@ -50,16 +54,17 @@ class Residual(nn.Module):
 class ResNet(nn.Module):
     """The convolutional part of a ResNet; `channels` is the depth of its output map."""
 
-    def __init__(self, depth: int = 50, width: int = 64) -> None:
+    def __init__(self, depth: int = 50, width: float = 1.0) -> None:
         super().__init__()
         bottleneck = depth >= 50
-        self.conv1 = nn.Conv2d(3, width, 7, 2, 3, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
+        stem = max(1, round(STEM * width))
+        self.conv1 = nn.Conv2d(3, stem, 7, 2, 3, bias=False)
+        self.bn1 = nn.BatchNorm2d(stem)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, 2, 1)
-        inputs = width
+        inputs = stem
         for stage, blocks in enumerate(BLOCKS[depth]):
-            planes = width << stage
+            planes = stem << stage
             layer = nn.Sequential()
             for n in range(blocks):
                 layer.append(Residual(inputs, planes, 2 if stage and not n else 1, bottleneck))
@@ -74,3 +79,8 @@ class ResNet(nn.Module):
         for stage in range(1, 5):
             x = self.get_submodule(f"layer{stage}")(x)
         return x
+
+
+def width_of(state: Mapping[str, Tensor]) -> float:
+    """The width of the network that tensors belong to."""
+    return state["conv1.weight"].shape[0] / STEM

@@ -79,20 +79,37 @@ class MixedVsfa(Vsfa):
         return (x if dataset is None else self.lm[dataset](x))[:, 0]
 
 
-def pool(scores: Tensor, tau: int = TAU, beta: float = BETA) -> Tensor:
-    """Frame scores (T,) to the video's score (), differentiable."""
-    frames = scores.shape[0]
-    if not frames:
+def pool(scores: Tensor, tau: int = TAU, beta: float = BETA, lengths: Tensor | None = None) -> Tensor:
+    """Frame scores (T,) to the video's score (), or those of N videos (N, T) to (N,), differentiable.
+
+    `lengths` (N,) is how many frames of each row are frames; what lies behind them counts for nothing.
+    """
+    frames = scores.shape[-1]
+    inside = valid(scores, lengths)
+    if not frames or not inside[..., 0].all():
         raise ValueError("a video without frames has no score")
     # Before frame tau-1 the window holds the first frame anyway, so repeating it truncates the window.
-    lowest = torch.cat([scores[:1].expand(tau - 1), scores]).unfold(0, tau, 1).amin(1)
-    ahead = F.pad(scores, (0, tau - 1)).unfold(0, tau, 1)
-    positions = torch.arange(frames, device=scores.device)[:, None] + torch.arange(tau, device=scores.device)
-    inside = positions < frames
-    floor = ahead.masked_fill(~inside, float("inf")).amin(1, keepdim=True).detach()
-    weights = torch.exp((floor - ahead).masked_fill(~inside, float("-inf")))
-    memory = (ahead * weights).sum(1) / weights.sum(1)
-    return (beta * memory + (1 - beta) * lowest).mean()
+    first = scores[..., :1].expand(*scores.shape[:-1], tau - 1)
+    lowest = torch.cat([first, scores], -1).unfold(-1, tau, 1).amin(-1)
+    ahead = F.pad(scores, (0, tau - 1)).unfold(-1, tau, 1)
+    there = F.pad(inside, (0, tau - 1)).unfold(-1, tau, 1)
+    floor = ahead.masked_fill(~there, float("inf")).amin(-1, keepdim=True).detach()
+    floor = floor.masked_fill(~inside[..., None], 0)
+    weights = torch.exp((floor - ahead).masked_fill(~there, float("-inf")))
+    memory = (ahead * weights).sum(-1) / weights.sum(-1).masked_fill(~inside, 1)
+    return mean_over(beta * memory + (1 - beta) * lowest, inside)
+
+
+def valid(scores: Tensor, lengths: Tensor | None = None) -> Tensor:
+    """Which frame scores (..., T) are of frames, bool; all of them without `lengths` (...,)."""
+    if lengths is None:
+        return torch.ones_like(scores, dtype=torch.bool)
+    return torch.arange(scores.shape[-1], device=scores.device) < lengths[..., None]
+
+
+def mean_over(scores: Tensor, inside: Tensor) -> Tensor:
+    """The means of frame scores (..., T) over the frames that are."""
+    return scores.masked_fill(~inside, 0).sum(-1) / inside.sum(-1)
 
 
 class FrameScores:

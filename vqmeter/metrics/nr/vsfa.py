@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from vqmeter import tensors
 from vqmeter.errors import MismatchError, UsageError, WeightsError
 from vqmeter.metric import About, Clip, Context, Meter, Sample, Scale, Score, Stream
-from vqmeter.networks.resnet import ResNet
+from vqmeter.networks.resnet import ResNet, width_of
 from vqmeter.networks.vsfa import FrameScores, MixedVsfa, mean_std
 from vqmeter.networks.vsfa import Vsfa as Head
 from vqmeter.tensors import Kept
@@ -41,6 +41,8 @@ from vqmeter.weights import Label, State, Weights, build, catalogue, find, load_
 IMAGENET = {"order": "RGB", "divide": 255, "mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 CELLS = {"sub-gru": "gru", "avg-gru": "gru", "sub-lstm": "lstm", "none": "none"}
 BYTES_A_PIXEL = {"resnet18": 120, "resnet50": 240, "resnet101": 240}  # at the peak of one frame, in float32: measured
+CHANNELS = {"resnet18": 512, "resnet50": 2048, "resnet101": 2048}  # of the last map, at full width
+AVERAGED = ("avg-gru", "none")  # the plain mean of frames in the pooling's place
 SMALLEST = 33  # the last map has one position below it, and one number has no deviation
 _DEFINITION = "0..100 from the label scale of the weights (KoNViD-1k: MOS 1 is 0, MOS 5 is 100), clipped; raw and mos beside it"
 _log = logging.getLogger("vqmeter")
@@ -84,11 +86,20 @@ class Vsfa:
         return {"vsfa": Scale("", 0.0, 100.0, "higher", _DEFINITION)}
 
     def open(self, stream: Stream, context: Context) -> Meter:
-        width, height = stream.dist.width, stream.dist.height
-        if max(width, height) < SMALLEST:
-            raise MismatchError(f"{stream.dist.path}: vsfa needs frames of more than 32 pixels on a side, not {width}x{height}")
         tensors.dtype_of(context)
+        check_size(stream)
         return VsfaMeter(self, _networks(self, context.device, context.precision), stream, context)
+
+
+def check_size(stream: Stream) -> None:
+    """Hold that frames are large enough.
+
+    Raises
+        MismatchError: the last map would be of one position, which has no deviation.
+    """
+    width, height = stream.dist.width, stream.dist.height
+    if max(width, height) < SMALLEST:
+        raise MismatchError(f"{stream.dist.path}: vsfa needs frames of more than 32 pixels on a side, not {width}x{height}")
 
 
 @dataclass(frozen=True)
@@ -143,8 +154,7 @@ def _load(path: str, _digests: tuple[str, ...], device: str, precision: str) -> 
     name = found.options.get("backbone") if under is found else under.model
     if name not in BYTES_A_PIXEL:
         raise WeightsError(f"{path}: its backbone is {name or 'not said'}, not one of {', '.join(BYTES_A_PIXEL)}")
-    depth = int(name.removeprefix("resnet"))
-    backbone = build(lambda: ResNet(depth), under_state)
+    backbone = build_backbone(name, under_state)
     head = build_head(state)
     inputs = head.ann["fc0"].in_features
     if inputs != 2 * backbone.channels:
@@ -158,6 +168,13 @@ def _load(path: str, _digests: tuple[str, ...], device: str, precision: str) -> 
     placed = tensors.place(backbone, Context(device, precision))
     preprocessing = {**IMAGENET, **under.preprocessing, **found.preprocessing}
     return Networks(found, placed, head, name, temporal, preprocessing)
+
+
+def build_backbone(name: str, state: State) -> ResNet:
+    """The ResNet called `name`, as wide as the tensors are."""
+    if "conv1.weight" not in state:
+        raise WeightsError(f"no {name} among these tensors: conv1 is missing")
+    return build(lambda: ResNet(int(name.removeprefix("resnet")), width_of(state)), state)
 
 
 def build_head(state: State) -> Head:
@@ -174,25 +191,55 @@ def build_head(state: State) -> Head:
     return build(make, state)
 
 
+@dataclass(frozen=True)
+class Features:
+    """From frames to what the head takes: a ResNet in its place, its name, and the pixels it was trained on."""
+
+    network: ResNet
+    name: str
+    preprocessing: Mapping[str, Any]
+    context: Context
+
+    def __call__(self, frames: Sequence[Kept]) -> Tensor:
+        """(N, 2 C) float32 on the CPU: means and deviations of the last map, of frames of one video."""
+        how = self.preprocessing
+        x = tensors.to_rgb(frames, self.context.device, order=how["order"], scale=255 / how["divide"])
+        x = tensors.feed(tensors.normalise(x, how["mean"], how["std"]), self.context)
+        return mean_std(self.network(x).float()).cpu()
+
+    def batches(self, stream: Stream) -> tensors.Batches:
+        """As many frames of the stream at once as suit the machine."""
+        width = self.network.channels / CHANNELS[self.name]
+        bytes_each = int(stream.dist.width * stream.dist.height * BYTES_A_PIXEL[self.name] * width)
+        return tensors.Batches(
+            tensors.batch_size(self.context, bytes_each if self.context.precision == "fp32" else bytes_each // 2)
+        )
+
+
+def plan(fps: float | None, stream: Stream) -> Iterator[tuple[int, ...]]:
+    """The frames that are scored, each by itself: `fps` a second, or all."""
+    step = _step(fps, stream)
+    if step is None:
+        return zip(itertools.count())
+    return ((math.floor(k * step + Fraction(1, 2)),) for k in itertools.count())
+
+
 class VsfaMeter:
     """Features in batches as frames come, the head's state carried along."""
 
     def __init__(self, metric: Vsfa, networks: Networks, stream: Stream, context: Context) -> None:
         self.scores = metric.scales()
         self.weights = networks.weights
-        self._networks, self._context = networks, context
-        self._averaged = (metric.temporal or networks.temporal) in ("avg-gru", "none")
-        self._step = _step(metric.fps or networks.weights.options.get("fps"), stream)
-        bytes_each = stream.dist.width * stream.dist.height * BYTES_A_PIXEL[networks.name]
-        self.batch = tensors.batch_size(context, bytes_each if context.precision == "fp32" else bytes_each // 2)
-        self._batches = tensors.Batches(self.batch)
+        self._networks, self._context, self._stream = networks, context, stream
+        self._averaged = (metric.temporal or networks.temporal) in AVERAGED
+        self._fps = metric.fps or networks.weights.options.get("fps")
+        self._features = Features(networks.backbone, networks.name, networks.preprocessing, context)
+        self._batches = self._features.batches(stream)
+        self.batch = self._batches.size
         self._frames = FrameScores(networks.head)
 
     def plan(self) -> Iterator[tuple[int, ...]]:
-        if self._step is None:
-            return zip(itertools.count())
-        step, half = self._step, Fraction(1, 2)
-        return ((math.floor(k * step + half),) for k in itertools.count())
+        return plan(self._fps, self._stream)
 
     def prepare(self, sample: Sample) -> Kept:
         return tensors.keep(sample.dist)
@@ -200,18 +247,11 @@ class VsfaMeter:
     def score(self, batch: Sequence[Clip]) -> Iterator[Score]:
         with tensors.computing(self._context):
             kept: list[Kept] = [clip.items[0] for clip in batch]
-            raw = self._frames.push(self._batches.run(self.features, kept))
+            raw = self._frames.push(self._batches.run(self._features, kept))
             values = self._aligned(raw)
         for clip, value in zip(batch, values, strict=True):
             n = clip.frames[0]
             yield Score("vsfa", self.weights.score(value), range(n, n + 1))
-
-    def features(self, frames: Sequence[Kept]) -> Tensor:
-        """(N, 2 C) float32 on the CPU: means and deviations of the backbone's maps."""
-        how = self._networks.preprocessing
-        x = tensors.to_rgb(frames, self._context.device, order=how["order"], scale=255 / how["divide"])
-        x = tensors.feed(tensors.normalise(x, how["mean"], how["std"]), self._context)
-        return mean_std(self._networks.backbone(x).float()).cpu()
 
     def finish(self) -> Iterator[Score]:
         if not self._frames.values:
