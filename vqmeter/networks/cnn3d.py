@@ -58,9 +58,10 @@ class Cnn3d(nn.Module):
         for n in range(1, 7):
             if self.same and n > 4:
                 x = F.pad(x, (0, 1, 0, 1, 0, 1))
-            x = F.relu(self.get_submodule(f"conv{n}")(x))
-            if n in (1, 2, 4, 6):
+            x = self.get_submodule(f"conv{n}")(x)
+            if n in (1, 2, 4, 6):  # before the ReLU, which changes no number and leaves it a quarter of the work
                 x = F.max_pool3d(x, (1, 2, 2))
+            x = F.relu(x)
         return x
 
     def features(self, x: Tensor) -> Tensor:

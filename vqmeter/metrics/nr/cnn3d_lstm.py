@@ -6,7 +6,8 @@ Groups of 16 frames begin at round(linspace(0, N - 16, groups)), blocks of 224x2
 round(linspace(0, W - 224, columns)) and round(linspace(0, H - 224, rows)), row by row; on upright pictures columns and
 rows change places. Frames smaller than 224 are mirrored, never scaled; videos shorter than 16 repeat their last frame.
 `paper`: 32 groups of 8x4 blocks; `lite`: 8 groups of 4x2; `fcn` (the source's future work, end to end): 8 groups of whole
-frames, whose features go to the LSTM. Other grids are read from the weights.
+frames, whose features go to the LSTM. Other grids are read from the weights, and with `view=downscaled` in them (the
+variant the source warns of) there is one block a group, the whole frame squeezed to 224x224, bilinear with antialiasing.
 
 With `svr.*` in the weight file (the source's baseline without an LSTM) the video's score is that of a ridge or an RBF-SVR
 on the mean of the blocks' 512 activations, or of their scores where it has one input.
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -36,6 +38,7 @@ from vqmeter.networks.svr import Svr
 from vqmeter.weights import State, Weights, build, load
 
 FRAMES, SIDE = 16, 224
+VIEWS = ("blocks", "downscaled")
 SIZES = {"paper": (32, 8, 4), "lite": (8, 4, 2), "fcn": (8, 1, 1)}  # groups, columns, rows
 
 
@@ -84,18 +87,62 @@ def groups(frames: int, count: int) -> list[tuple[int, ...]]:
     return [tuple(min(first + k, frames - 1) for k in range(FRAMES)) for first in linspace(max(0, frames - FRAMES), count)]
 
 
+@dataclass(frozen=True)
+class Layout:
+    """Which blocks of a video are scored: `groups` of 16 frames, in each `columns` x `rows` blocks, or one of whole frames
+    (preset `fcn`), or one of frames brought to a block's size (view `downscaled`)."""
+
+    preset: str
+    groups: int
+    columns: int
+    rows: int
+    view: str = "blocks"
+
+    @classmethod
+    def of(cls, weights: Weights) -> Layout:
+        """What a weight file says it was trained with.
+
+        Raises
+            WeightsError: a preset or view that is not known.
+        """
+        said = weights.options
+        preset, view = str(said.get("preset", "lite")), str(said.get("view", "blocks"))
+        if preset not in PRESETS or view not in VIEWS or (preset, view) == ("fcn", "downscaled"):
+            raise WeightsError(f"{weights.name} is of preset {preset}, view {view}, which this version does not know")
+        sizes = SIZES[preset] if view == "blocks" else (SIZES[preset][0], 1, 1)
+        count, columns, rows = (int(said.get(key, n)) for key, n in zip(("groups", "columns", "rows"), sizes, strict=True))
+        return cls(preset, count, columns, rows, view)
+
+    @property
+    def whole(self) -> bool:
+        """Whether a block is all of a frame and the LSTM sees features."""
+        return self.preset == "fcn"
+
+    def inputs(self, features: int) -> int:
+        """How many numbers of a group the LSTM sees."""
+        return features if self.whole else self.columns * self.rows
+
+    def grid(self, width: int, height: int) -> Grid:
+        """Where the blocks of a frame lie."""
+        if self.view == "downscaled":
+            return Grid(np.arange(height), np.arange(width), ((0, 0),), (SIDE, SIDE), shrink=True)
+        return Grid.over(width, height, self.columns, self.rows, self.whole)
+
+
 @dataclass(frozen=True, eq=False)
 class Grid:
     """Where the blocks lie. Only rows and columns that some block covers are kept of a frame.
 
     `rows` and `columns` say which of the picture's these are, mirrored where it is smaller than a block; `corners` are the
-    blocks' upper left corners among what is kept, row by row. With `whole` there is one block, all of the frame.
+    blocks' upper left corners among what is kept, row by row. With `whole` there is one block, all of the frame; with
+    `shrink` one of `size`, all of the frame made so small.
     """
 
     rows: NDArray[np.int64]
     columns: NDArray[np.int64]
     corners: tuple[tuple[int, int], ...]
     size: tuple[int, int]
+    shrink: bool = False
 
     @classmethod
     def over(cls, width: int, height: int, columns: int, rows: int, whole: bool = False) -> Grid:
@@ -108,7 +155,10 @@ class Grid:
 
     def cut(self, rgb: NDArray[np.float32]) -> NDArray[np.uint8]:
         """(3, H, W) in [0, 1] to what is kept of it, in 8 bits."""
-        kept = rgb[:, self.rows[:, None], self.columns]
+        if self.shrink:
+            kept = tensors.resize(torch.from_numpy(rgb)[None], self.size)[0].clamp_(0, 1).numpy().copy()
+        else:
+            kept = rgb[:, self.rows[:, None], self.columns]
         kept *= 255
         kept += 0.5
         return kept.astype(np.uint8)
@@ -166,35 +216,41 @@ def over_groups(state: State, weights: Weights, inputs: int, features: int) -> G
     return build(lambda: GroupLstm(wanted, hidden, fc), own)
 
 
-class Cnn3dLstmMeter:
-    """Cuts blocks in the pool, scores them group by group, and runs the LSTM at the end."""
+def overall(over: GroupLstm | Svr, scores: Tensor, features: Tensor, whole: bool) -> float:
+    """The video's raw score from its groups' block scores (groups, blocks) and mean features (groups, 512)."""
+    if isinstance(over, Svr):
+        x = features.mean(0) if over.mean.numel() > 1 else scores.mean()[None]
+    else:
+        x = features if whole else scores
+    return float(over(x[None].float().to(next(iter(over.state_dict().values())).device))[0])
+
+
+def placed(clips: Cnn3d, context: Context) -> Cnn3d:
+    """The clip network as `BlockMeter` runs it."""
+    return tensors.place(clips, context).to(memory_format=torch.channels_last_3d)
+
+
+class BlockMeter:
+    """Cuts blocks in the pool and scores them group by group; what it found is in `seen`."""
 
     batch = 1  # groups: one is many blocks
+    scores: Mapping[str, Scale] = MappingProxyType({})
 
-    def __init__(self, metric: Cnn3dLstm, stream: Stream, context: Context) -> None:
-        state, self.weights = load("cnn3d_lstm", metric.weights)
-        self.weights.score(0.0)  # without a scale there is no score: better told now
-        said = self.weights.options
-        preset = str(said.get("preset", "lite"))
-        if preset not in PRESETS or metric.preset not in (None, preset):
-            raise WeightsError(f"{self.weights.name} is of preset {preset}; name other weights for preset={metric.preset}")
-        count, columns, rows = (int(said.get(key, n)) for key, n in
-                                zip(("groups", "columns", "rows"), SIZES[preset], strict=True))  # fmt: skip
-        self.scores = metric.scales()
-        self._context, self._whole = context, preset == "fcn"
-        self._groups = groups(stream.frames or 1, count)
-        self.grid = Grid.over(stream.dist.width, stream.dist.height, columns, rows, self._whole)
-        clips = network(under("clip.", state), preset)
-        features = clips.fc2.out_features
-        self._over = over_groups(state, self.weights, features if self._whole else columns * rows, features)
-        self._over = tensors.place(self._over, replace(context, precision="fp32"))
-        self._clips = tensors.place(clips, context).to(memory_format=torch.channels_last_3d)
+    def __init__(self, clips: Cnn3d, layout: Layout, stream: Stream, context: Context) -> None:
+        self._clips, self.layout, self._context = clips, layout, context
+        self._groups = groups(stream.frames or 1, layout.groups)
+        self.grid = layout.grid(stream.dist.width, stream.dist.height)
         h, w = self.grid.size
-        peak = 4 * FRAMES * (min(h, BAND + 48) if self._whole else h) * w * (3 + 3 * clips.conv1.out_channels)
+        peak = 4 * FRAMES * (min(h, BAND + 48) if layout.whole else h) * w * (3 + 3 * clips.conv1.out_channels)
         self._batches = tensors.Batches(tensors.batch_size(context, peak, 2 if context.device == "cpu" else 64))
         self._scores: list[Tensor] = []
         self._features: list[Tensor] = []
         self._last: tuple[int, ...] = ()
+
+    @property
+    def seen(self) -> tuple[Tensor, Tensor]:
+        """Block scores (groups, blocks) and mean features (groups, 512), float64."""
+        return torch.stack(self._scores), torch.stack(self._features)
 
     def plan(self) -> Iterator[tuple[int, ...]]:
         return iter(self._groups)
@@ -203,44 +259,62 @@ class Cnn3dLstmMeter:
         return sample.index, self.grid.cut(tensors.rgb_array(sample.dist))
 
     def score(self, batch: Sequence[Clip]) -> Iterable[Score | QualityMap]:
-        out = []
-        for clip in batch:
-            frames = tuple(index for index, _ in clip.items)
-            if frames != self._last:  # short videos give the same group again and again
-                self._see(clip)
-                self._last = frames
-            else:
-                self._scores.append(self._scores[-1])
-                self._features.append(self._features[-1])
-            value = self.weights.score(float(self._scores[-1].mean()))
-            out.append(Score("cnn3d_lstm", value, range(frames[0], frames[-1] + 1)))
-        return out
+        return [score for clip in batch for score in self._group(clip)]
 
-    def _see(self, clip: Clip) -> None:
-        """Scores (blocks,) and mean features (512,) of a group."""
-        with tensors.computing(self._context):
-            group = torch.from_numpy(np.stack([cut for _, cut in clip.items])).to(self._context.device)
-            out = self._batches.run(self._run, self.grid.blocks(group)).cpu()
-        self._scores.append(out[:, -1])
-        self._features.append(out[:, :-1].mean(0))
+    def _group(self, clip: Clip) -> Iterable[Score]:
+        """Take in one group."""
+        frames = tuple(index for index, _ in clip.items)
+        if frames != self._last:  # short videos give the same group again and again
+            with tensors.computing(self._context):
+                group = torch.from_numpy(np.stack([cut for _, cut in clip.items])).to(self._context.device)
+                out = self._batches.run(self._run, self.grid.blocks(group)).cpu()
+            self._scores.append(out[:, -1])
+            self._features.append(out[:, :-1].mean(0))
+            self._last = frames
+        else:
+            self._scores.append(self._scores[-1])
+            self._features.append(self._features[-1])
+        return ()
 
     def _run(self, blocks: Sequence[Tensor]) -> Tensor:
         """(N, 512 + 1) float64: activations and scores of N blocks of uint8."""
         x = torch.stack([*blocks]).contiguous(memory_format=torch.channels_last_3d)
         x = x.to(tensors.dtype_of(self._context)).div_(255)
-        if not self._whole:  # whole frames are paired in bands
+        if not self.layout.whole:  # whole frames are paired in bands
             x = paired(x, self._clips.conv1.out_channels).contiguous(memory_format=torch.channels_last_3d)
         features = self._clips.features(x)[: len(blocks)]
         return torch.cat([features, self._clips.out(features)], 1).double()
 
     def finish(self) -> Iterable[Score | QualityMap]:
+        return ()
+
+
+class Cnn3dLstmMeter(BlockMeter):
+    """Scores of groups as they come, and the LSTM's at the end."""
+
+    def __init__(self, metric: Cnn3dLstm, stream: Stream, context: Context) -> None:
+        state, self.weights = load("cnn3d_lstm", metric.weights)
+        self.weights.score(0.0)  # without a scale there is no score: better told now
+        layout = Layout.of(self.weights)
+        if metric.preset not in (None, layout.preset):
+            raise WeightsError(
+                f"{self.weights.name} is of preset {layout.preset}; name other weights for preset={metric.preset}"
+            )
+        clips = network(under("clip.", state), layout.preset)
+        features = clips.fc2.out_features
+        over = over_groups(state, self.weights, layout.inputs(features), features)
+        self._over = tensors.place(over, replace(context, precision="fp32"))
+        super().__init__(placed(clips, context), layout, stream, context)
+        self.scores = metric.scales()
+
+    def _group(self, clip: Clip) -> Iterable[Score]:
+        super()._group(clip)
+        value = self.weights.score(float(self._scores[-1].mean()))
+        return [Score("cnn3d_lstm", value, range(self._last[0], self._last[-1] + 1))]
+
+    def finish(self) -> Iterable[Score | QualityMap]:
         if not self._scores or self.weights.label is None:
             return []
-        scores, features = torch.stack(self._scores), torch.stack(self._features)
-        if isinstance(self._over, Svr):
-            x = features.mean(0) if self._over.mean.numel() > 1 else scores.mean()[None]
-        else:
-            x = features if self._whole else scores
         with tensors.computing(self._context):
-            raw = float(self._over(x[None].float().to(self._context.device))[0])
+            raw = overall(self._over, *self.seen, self.layout.whole)
         return [Score("cnn3d_lstm", self.weights.score(raw), None, {"raw": raw, "mos": self.weights.label.value(raw)})]
