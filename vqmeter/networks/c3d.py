@@ -7,13 +7,16 @@ with ReLU and dropout. The feature is fc7 after its ReLU, without dropout. Keys 
 Variants: `pool5` is `ceil` (windows start at 0, 2, 4, 6: caffe's and TensorFlow SAME, what the weights were trained
 with) or `symmetric` (padded by one on both sides, as some ports have it: other windows, another fc6 input).
 `width` scales every layer, `fc_rank` splits fc6 and fc7 into two factors without a bias between: both are ours, for
-small files, and no published weights fit them.
+small files, and no published weights fit them. `norms` names convolutions that a batch norm `bn...` follows while they
+are trained; `tensors.fold_norms` makes the plain network of it again.
 
 Source: Tran et al., Learning Spatiotemporal Features with 3D Convolutional Networks, ICCV 2015,
 doi:10.1109/ICCV.2015.510.
 """
 
 from __future__ import annotations
+
+from collections.abc import Collection
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +25,7 @@ from torch import Tensor, nn
 from vqmeter.networks import ignore_keys
 
 CONVOLUTIONS = {"1": 64, "2": 128, "3a": 256, "3b": 256, "4a": 512, "4b": 512, "5a": 512, "5b": 512}
+BLOCKS = 5
 
 
 def _linear(inputs: int, outputs: int, rank: int) -> nn.Module:
@@ -33,12 +37,15 @@ def _linear(inputs: int, outputs: int, rank: int) -> nn.Module:
 class C3d(nn.Module):
     """C3D up to fc7, or with `classes` up to fc8; `length` is the number of features."""
 
-    def __init__(self, classes: int = 0, pool5: str = "ceil", width: float = 1.0, fc_rank: int = 0) -> None:
+    def __init__(self, classes: int = 0, pool5: str = "ceil", width: float = 1.0, fc_rank: int = 0,
+                 norms: Collection[str] = ()) -> None:  # fmt: skip
         super().__init__()
         inputs = 3
         for name, channels in CONVOLUTIONS.items():
             outputs = round(channels * width)
             self.add_module(f"conv{name}", nn.Conv3d(inputs, outputs, 3, padding=1))
+            if name in norms:
+                self.add_module(f"bn{name}", nn.BatchNorm3d(outputs))
             inputs = outputs
         self.length = round(4096 * width)
         self.fc6 = _linear(inputs * 16, self.length, fc_rank)
@@ -52,20 +59,26 @@ class C3d(nn.Module):
         if not classes:
             ignore_keys(self, "fc8.")
 
-    def maps(self, x: Tensor) -> Tensor:
-        """(N, 3, 16, 112, 112) to the (N, 512, 1, 4, 4) output of pool5."""
-        for name in CONVOLUTIONS:
-            x = F.relu(self.get_submodule(f"conv{name}")(x))
-            if name == "1":
-                x = F.max_pool3d(x, (1, 2, 2))
-            elif name in ("2", "3b", "4b"):
-                x = F.max_pool3d(x, 2)
-        out: Tensor = self.pool5(x)
-        return out
+    def block(self, number: int, x: Tensor) -> Tensor:
+        """The convolutions and the pool of one of the five blocks."""
+        modules = dict(self.named_children())
+        for name in (name for name in CONVOLUTIONS if name.startswith(str(number))):
+            x = modules[f"conv{name}"](x)
+            norm = modules.get(f"bn{name}")
+            x = F.relu(x if norm is None else norm(x))
+        if number == BLOCKS:
+            return self.pool5(x)
+        return F.max_pool3d(x, (1, 2, 2) if number == 1 else 2)
 
-    def features(self, x: Tensor, layer: str = "fc7") -> Tensor:
-        """(N, 3, 16, 112, 112) to (N, length): `fc7` or `fc6`, after the ReLU."""
-        x = F.relu(self.fc6(self.maps(x).flatten(1)))
+    def maps(self, x: Tensor, begin: int = 0, end: int = BLOCKS) -> Tensor:
+        """(N, 3, 16, 112, 112), or what block `begin` gave, to the output of block `end`: (N, 512, 1, 4, 4) of the last."""
+        for number in range(begin + 1, end + 1):
+            x = self.block(number, x)
+        return x
+
+    def features(self, x: Tensor, layer: str = "fc7", begin: int = 0) -> Tensor:
+        """(N, 3, 16, 112, 112), or what block `begin` gave, to (N, length): `fc7` or `fc6`, after the ReLU."""
+        x = F.relu(self.fc6(self.maps(x, begin).flatten(1)))
         return x if layer == "fc6" else F.relu(self.fc7(self.dropout(x)))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -77,22 +90,27 @@ class C3d(nn.Module):
 class Regressor(nn.Module):
     """From C3D's features to a score: linear 512, ReLU, dropout, linear 1.
 
-    Features are standardised by the training set's `mean` and `std` (ours; 0 and 1 leave them as published).
+    Features are standardised by the training set's `mean` and `std` (ours; 0 and 1 leave them as published). With two
+    `outputs` the second is how far people's ratings spread, their standard deviation (ours).
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, inputs: int = 4096, hidden: int = 512, dropout: float = 0.5) -> None:
+    def __init__(self, inputs: int = 4096, hidden: int = 512, dropout: float = 0.5, outputs: int = 1) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(inputs))
         self.register_buffer("std", torch.ones(inputs))
         self.hidden = nn.Linear(inputs, hidden)
-        self.out = nn.Linear(hidden, 1)
+        self.out = nn.Linear(hidden, outputs)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, features: Tensor) -> Tensor:
-        """(N, inputs) to (N,)."""
+    def outputs(self, features: Tensor) -> Tensor:
+        """(N, inputs) to (N, outputs)."""
         x = F.relu(self.hidden((features - self.mean) / self.std))
         out: Tensor = self.out(self.dropout(x))
-        return out[:, 0]
+        return out
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(N, inputs) to (N,), the score alone."""
+        return self.outputs(features)[:, 0]

@@ -11,7 +11,7 @@ Sources: the C3D transfer-learning report, full-reference variant; network as in
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -20,7 +20,8 @@ from torch import Tensor
 
 from vqmeter.errors import WeightsError
 from vqmeter.metric import About, Context, Meter, Sample, Scale, Stream
-from vqmeter.metrics.nr.c3d import CLIPS_SAID, VIEW_SAID, C3d, C3dMeter, Cut, pixels
+from vqmeter.metrics.crops import Recipe
+from vqmeter.metrics.nr.c3d import CLIPS_SAID, VIEW_SAID, C3d, C3dMeter, Cut, Look, pixels
 from vqmeter.networks.fusion import fuse
 
 MODES = ("difference", "feature")
@@ -54,31 +55,49 @@ class C3dFr(C3d):
         return C3dFrMeter(self, stream, context)
 
 
+def cut_pair(sample: Sample, look: Look, mode: str) -> Cut:
+    """What is kept of a pair: one side, the difference, or two, reference and distorted."""
+    ref, dist = (look(frame) for frame in sample.pair)
+    seen = np.stack([ref, dist]) if mode == "feature" else (ref - dist)[None]
+    return Cut(sample.index, seen.astype(np.float16))
+
+
+def inputs(x: Tensor, recipe: Recipe, mode: str) -> list[Tensor]:
+    """What the network takes of (N, sides, 3, 16, 112, 112): the difference, or reference and distorted."""
+    if mode == "feature":
+        return [pixels(x[:, side], recipe) for side in (0, 1)]
+    return [pixels(x[:, 0], recipe, difference=True)]
+
+
+def joined(features: Sequence[Tensor], fusion: str) -> Tensor:
+    """(N, F) of the features of one side as they are, or of both fused.
+
+    Raises
+        ValueError: `fusion` names no parts.
+    """
+    if len(features) == 1:
+        return features[0]
+    ref, dist = (side.float() for side in features)
+    return fuse(dist, ref, "|r-d|" if fusion == "abs" else fusion)
+
+
 class C3dFrMeter(C3dMeter):
     """As without a reference, on differences or on pairs."""
 
     def __init__(self, metric: C3dFr, stream: Stream, context: Context) -> None:
         super().__init__(metric, "c3d_fr", stream, context)
-        trained = str(self.said.get("mode", "difference"))
-        if trained not in MODES or metric.mode not in (None, trained):
-            raise WeightsError(f"{self.weights.name}: trained with mode={trained}; name other weights for mode={metric.mode}")
-        self._on_features = trained == "feature"
+        self._mode = str(self.said.get("mode", "difference"))
+        if self._mode not in MODES or metric.mode not in (None, self._mode):
+            raise WeightsError(f"{self.weights.name}: trained with mode={self._mode}; name other weights for mode={metric.mode}")
         self._fusion = str(self.said.get("fusion", "abs"))
-        self.fits(len(self._fusion.split(",")) if self._on_features else 1)
+        self.fits(len(self._fusion.split(",")) if self._mode == "feature" else 1)
 
     def prepare(self, sample: Sample) -> Cut:
-        ref, dist = (self.look(frame) for frame in sample.pair)
-        pixels = np.stack([ref, dist]) if self._on_features else (ref - dist)[None]
-        return Cut(sample.index, pixels.astype(np.float16))
+        return cut_pair(sample, self.look, self._mode)
 
     def described(self, x: Tensor) -> Tensor:
         """(N, F) of (N, 1, 3, 16, 112, 112) differences, or of (N, 2, ...) references and distorted."""
-        if not self._on_features:
-            return self.features(pixels(x[:, 0], self.recipe, difference=True))
-        ref, dist = (self.features(pixels(side, self.recipe)).float() for side in (x[:, 0], x[:, 1]))
-        if self._fusion == "abs":
-            return (ref - dist).abs()
         try:
-            return fuse(dist, ref, self._fusion)
+            return joined([self.trunk.features(side) for side in inputs(x, self.trunk.recipe, self._mode)], self._fusion)
         except ValueError as error:
             raise WeightsError(f"{self.weights.name}: {error}") from None

@@ -4,7 +4,8 @@
 
 Which frames make a clip is the option `clips`, what of a frame is seen the option `view`; several crops and several
 start offsets (`phases`) are averaged as independent predictions. Colour order, mean and scale belong to the weights.
-The regressor is linear 512, ReLU, linear 1, or a ridge or an RBF-SVR where the weight file has `svr.*`.
+The regressor is linear 512, ReLU, linear 1, or a ridge or an RBF-SVR where the weight file has `svr.*`. Trained with
+outputs=mos+std it also tells how far people's ratings spread.
 
 Sources: the C3D transfer-learning report (16 equally spaced frames, whole frame squeezed, fc7, 4096-512-1); Tran et al.,
 Learning Spatiotemporal Features with 3D Convolutional Networks, ICCV 2015, doi:10.1109/ICCV.2015.510.
@@ -71,7 +72,8 @@ class C3d:
         differs="The report's pixels went through two JPEG codings and an offset of 127; here frames are decoded to RGB "
         "directly. Its listing's VALID pool5 cannot hold the published weights: pool5 has windows at 0, 2, 4, 6 (caffe). Its "
         "loop yields 15 frames of a video of 16; here the last is repeated. Crops, phases, standardised features, ridge "
-        "and SVR are the report's further scope.",
+        "and SVR are the report's further scope. A regressor of two outputs tells the standard deviation of people's ratings "
+        "as `std` beside `mos`.",
         needs="no reference; weights; the length, except with clips=every",
         validated="The published figure is a test MSE of 83 DMOS^2 on 10 of LIVE VQA's 150 videos (a constant has 120.5), "
         "without content separation. Not checked here.",
@@ -128,6 +130,11 @@ class Cut:
 
     index: int
     pixels: NDArray[np.float16]
+
+
+def cut(sample: Sample, look: Look) -> Cut:
+    """What is kept of a frame without its reference."""
+    return Cut(sample.index, look(sample.dist)[None].astype(np.float16))
 
 
 def spaced(clips: str, frames: int, phase: int = 0, phases: int = 1) -> tuple[int, ...]:
@@ -189,7 +196,39 @@ def regressor(state: State) -> networks.Regressor | Svr:
     if "hidden.weight" not in state:
         raise WeightsError(f"no regressor: neither hidden.weight nor svr.* among {', '.join(list(state)[:5]) or 'nothing'}")
     hidden, inputs = state["hidden.weight"].shape
-    return build(lambda: networks.Regressor(inputs, hidden), state)
+    outputs = len(state["out.bias"]) if "out.bias" in state else 1
+    return build(lambda: networks.Regressor(inputs, hidden, outputs=outputs), state)
+
+
+@dataclass(frozen=True)
+class Trunk:
+    """C3D in its place, the layer that counts, and how it wants its pixels."""
+
+    network: networks.C3d
+    layer: str
+    recipe: Recipe
+    context: Context
+
+    @classmethod
+    def of(cls, state: State, said: Mapping[str, Any], recipe: Recipe, context: Context) -> Trunk:
+        """The network that `state` and the options of its weights make."""
+        network = tensors.place(build(lambda: networks.C3d(0, *shape(said)), state), context)
+        return cls(network.to(memory_format=torch.channels_last_3d), str(said.get("layer", "fc7")), recipe, context)
+
+    def features(self, x: Tensor) -> Tensor:
+        """(N, 4096) of (N, 3, 16, 112, 112) as the network wants its pixels."""
+        fed = paired(tensors.feed(x, self.context), self.network.conv1.out_channels)
+        return self.network.features(fed.contiguous(memory_format=torch.channels_last_3d), self.layer)[: len(x)]
+
+
+def shape(said: Mapping[str, Any]) -> tuple[str, float, int]:
+    """`pool5`, `width` and `fc_rank` of a network, from the options of its weights."""
+    return str(said.get("pool5", "ceil")), float(said.get("width", 1.0)), int(said.get("fc_rank", 0))
+
+
+def windows(clips: Sequence[Clip]) -> list[NDArray[np.float16]]:
+    """What the network sees of clips of `Cut`, each (sides, 3, 16, 112, 112), the views of a clip one after another."""
+    return [view for clip in clips for view in np.stack([cut.pixels for cut in clip.items], 3).swapaxes(0, 1)]
 
 
 class C3dMeter:
@@ -198,62 +237,66 @@ class C3dMeter:
     def __init__(self, metric: C3d, name: str, stream: Stream, context: Context) -> None:
         state, self.weights, convolutions, backbone = load_with_backbone(name, metric.weights)
         self.weights.score(0.0)  # without a scale there is no score: better told now
-        said = {**backbone.options, **self.weights.options}
+        self.said = {**backbone.options, **self.weights.options}
         self.scores = metric.scales()
         self._name, self._stream, self._context, self._metric = name, stream, context, metric
-        self.said, self.recipe, self.layer = said, recipe(self.weights, backbone), str(said.get("layer", "fc7"))
-        squeezed = {**backbone.preprocessing, **self.weights.preprocessing}.get("resize")
-        self.look = look(metric, said.get("view") or squeezed, context.seed)
+        self.look = look(metric, trained_view(self.weights, backbone), context.seed)
         if metric.phases < 1:
             raise UsageError(f"{name}: phases is 1 or more")
-        shape = (str(said.get("pool5", "ceil")), float(said.get("width", 1.0)), int(said.get("fc_rank", 0)))
-        network = tensors.place(build(lambda: networks.C3d(0, *shape), convolutions), context)
-        self.network = network.to(memory_format=torch.channels_last_3d)
+        self.trunk = Trunk.of(convolutions, self.said, recipe(self.weights, backbone), context)
         self.head = tensors.place(regressor(state), replace(context, precision="fp32"))
         self.batch = tensors.batch_size(context, CLIP_BYTES, 4 if context.device == "cpu" else 32)
         self._batches = tensors.Batches(self.batch)
-        self._raw: list[float] = []
+        self._raw: list[list[float]] = []
 
     def fits(self, parts: int) -> None:
         """Hold the regressor's inputs against `parts` feature vectors side by side."""
-        if self.head.mean.numel() != parts * self.network.length:
+        if self.head.mean.numel() != parts * self.trunk.network.length:
             raise WeightsError(f"{self.weights.name}: a regressor of {self.head.mean.numel()} features does not stand on "
-                               f"{parts} x {self.network.length}")  # fmt: skip
+                               f"{parts} x {self.trunk.network.length}")  # fmt: skip
 
     def plan(self) -> Iterator[tuple[int, ...]]:
         return planned(self._metric.clips, self._stream.frames, self._metric.phases)
 
     def prepare(self, sample: Sample) -> Cut:
-        return Cut(sample.index, self.look(sample.dist)[None].astype(np.float16))
+        return cut(sample, self.look)
 
     def score(self, batch: Sequence[Clip]) -> Iterable[Score | QualityMap]:
-        windows = [view for clip in batch for view in np.stack([cut.pixels for cut in clip.items], 3).swapaxes(0, 1)]
         with tensors.computing(self._context):
-            raws = self._batches.run(self._regress, windows).view(len(batch), -1).mean(1).tolist()
+            found = self._batches.run(self._regress, windows(batch))
+            raws = found.view(len(batch), -1, found.shape[1]).mean(1).tolist()
         self._raw += raws
-        return [Score(self._name, self.weights.score(raw), range(clip.items[0].index, clip.items[-1].index + 1))
+        return [Score(self._name, self.weights.score(raw[0]), range(clip.items[0].index, clip.items[-1].index + 1))
                 for clip, raw in zip(batch, raws, strict=True)]  # fmt: skip
 
-    def _regress(self, windows: Sequence[NDArray[np.float16]]) -> Tensor:
-        """(N,) raw scores of windows (sides, 3, 16, 112, 112)."""
-        x = torch.from_numpy(np.stack(windows)).to(self._context.device).float()
-        out: Tensor = self.head(self.described(x).float())
-        return out.double()
+    def _regress(self, seen: Sequence[NDArray[np.float16]]) -> Tensor:
+        """(N, outputs) raw numbers of windows (sides, 3, 16, 112, 112)."""
+        x = torch.from_numpy(np.stack(seen)).to(self._context.device).float()
+        return outputs(self.head, self.described(x))
 
     def described(self, x: Tensor) -> Tensor:
         """(N, F) features of (N, 1, 3, 16, 112, 112)."""
-        return self.features(pixels(x[:, 0], self.recipe))
-
-    def features(self, x: Tensor) -> Tensor:
-        """(N, 4096) of (N, 3, 16, 112, 112) as the network wants its pixels."""
-        fed = paired(tensors.feed(x, self._context), self.network.conv1.out_channels)
-        return self.network.features(fed.contiguous(memory_format=torch.channels_last_3d), self.layer)[: len(x)]
+        return self.trunk.features(pixels(x[:, 0], self.trunk.recipe))
 
     def finish(self) -> Iterable[Score | QualityMap]:
-        if not self._raw or self.weights.label is None:
+        label = self.weights.label
+        if not self._raw or label is None:
             return []
-        raw = float(np.mean(self._raw))
-        return [Score(self._name, self.weights.score(raw), None, {"raw": raw, "mos": self.weights.label.value(raw)})]
+        raw, *spread = np.mean(self._raw, 0).tolist()
+        beside = {"raw": raw, "mos": label.value(raw)} | {"std": abs(label.scale) * value for value in spread}
+        return [Score(self._name, self.weights.score(raw), None, beside)]
+
+
+def outputs(head: networks.Regressor | Svr, features: Tensor) -> Tensor:
+    """(N, outputs) float64 of (N, F): the score, and where it was trained for the spread of ratings."""
+    found: Tensor = head(features.float())[:, None] if isinstance(head, Svr) else head.outputs(features.float())
+    return found.double()
+
+
+def trained_view(weights: Weights, backbone: Weights) -> str | None:
+    """What of a frame the weights were trained to see, where they say."""
+    squeezed = {**backbone.preprocessing, **weights.preprocessing}.get("resize")
+    return {**backbone.options, **weights.options}.get("view") or squeezed
 
 
 def look(metric: C3d, trained: Any, seed: int) -> Look:
