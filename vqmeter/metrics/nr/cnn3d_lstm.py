@@ -161,7 +161,8 @@ class Grid:
             kept = rgb[:, self.rows[:, None], self.columns]
         kept *= 255
         kept += 0.5
-        return kept.astype(np.uint8)
+        cut: NDArray[np.uint8] = kept.astype(np.uint8)
+        return cut
 
     def blocks(self, group: Tensor) -> list[Tensor]:
         """The blocks (3, 16, h, w) of a group (16, 3, H, W) of what was kept."""
@@ -227,7 +228,9 @@ def overall(over: GroupLstm | Svr, scores: Tensor, features: Tensor, whole: bool
 
 def placed(clips: Cnn3d, context: Context) -> Cnn3d:
     """The clip network as `BlockMeter` runs it."""
-    return tensors.place(clips, context).to(memory_format=torch.channels_last_3d)
+    network = tensors.place(clips, context)
+    network.to(memory_format=torch.channels_last_3d)
+    return network
 
 
 class BlockMeter:
