@@ -72,6 +72,8 @@ def features(picture: Picture) -> Floats | None:
     """
     from vqmeter.kernels.mscn import half, moments, mscn
 
+    if picture.min() == picture.max():  # black beyond the border would make texture of it
+        return None
     found = []
     for size in (picture, half(picture)):
         [sums] = moments(mscn(np.pad(size, 3), None), *size.shape)
