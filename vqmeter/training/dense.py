@@ -152,25 +152,32 @@ class Sampler:
 
     def draw(self, sources: Sequence[int], rng: np.random.Generator) -> Batch:
         """Crops of these sources, each at a place of its own."""
-        pixels, beside, targets, items, whose = [], [], list[float](), list[int](), list[int]()
-        for k, source in enumerate(sources):
-            chosen = self._choose(self.sources[source], rng)
-            at, top, left = self._place(chosen, rng)
+        return self.cut([self._choose(self.sources[source], rng) for source in sources], rng)
+
+    def twice(self, sources: Sequence[int], rng: np.random.Generator) -> tuple[Batch, Batch]:
+        """As `draw`, and the same items again at other places."""
+        chosen = [self._choose(self.sources[source], rng) for source in sources]
+        return self.cut(chosen, rng), self.cut(chosen, rng)
+
+    def cut(self, chosen: Sequence[list[int]], rng: np.random.Generator) -> Batch:
+        """Crops of items of the store, those of each list at one place that `rng` chooses."""
+        pixels, beside, targets, whose = [], [], list[float](), list[int]()
+        for k, items in enumerate(chosen):
+            at, top, left = self._place(items, rng)
             mirror = self.flip and rng.random() < 0.5
 
-            def cut(n: int, at: list[int] = at, top: int = top, left: int = left, mirror: bool = mirror) -> Any:
-                part = self.store.rgb(n, at if self.count > 1 else at[0], top, left, *self.size)
-                return np.ascontiguousarray(part[..., ::-1] if mirror else part)
+            def part(n: int, at: list[int] = at, top: int = top, left: int = left, mirror: bool = mirror) -> Any:
+                rgb = self.store.rgb(n, at if self.count > 1 else at[0], top, left, *self.size)
+                return np.ascontiguousarray(rgb[..., ::-1] if mirror else rgb)
 
-            for n in chosen:
-                pixels.append(cut(n))
+            for n in items:
+                pixels.append(part(n))
                 if self.paired:
-                    beside.append(cut(self.store.reference(n)))
+                    beside.append(part(self.store.reference(n)))
                 value = self.labels[n].at([self.store.frames(n)[a] for a in at], top, left, *self.size)
                 targets.append((value - self.label.offset) / self.label.scale)
-                items.append(n)
                 whose.append(k)
-        return Batch(torch.from_numpy(np.stack(pixels)), torch.tensor(targets), torch.tensor(whose), tuple(items),
+        return Batch(torch.from_numpy(np.stack(pixels)), torch.tensor(targets), torch.tensor(whose), tuple(sum(chosen, [])),
                      torch.from_numpy(np.stack(beside)) if self.paired else None)  # fmt: skip
 
     def _choose(self, items: list[int], rng: np.random.Generator) -> list[int]:

@@ -57,7 +57,7 @@ class Stored:
     def plane(self, at: int, k: int) -> NDArray[Any]:
         """Plane `k` of the frame at place `at`, (h, w) uint8 or uint16, on disk."""
         begin = self.start + at * self.offsets[-1] + self.offsets[k]
-        flat = _opened(self.path)[begin : begin + self.offsets[k + 1] - self.offsets[k]]
+        flat = opened(self.path)[begin : begin + self.offsets[k + 1] - self.offsets[k]]
         return flat.view(self.pix_fmt.dtype).reshape(self.shapes[k])
 
 
@@ -172,7 +172,7 @@ def _described(content: NDArray[Any]) -> Stored:
 
 
 @lru_cache(maxsize=256)
-def _opened(path: str) -> NDArray[Any]:
-    """Files are few open at a time: a mapped file holds a descriptor."""
+def opened(path: str) -> NDArray[Any]:
+    """An array on disk, mapped. Few are open at a time, for each holds a descriptor."""
     found: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     return found
