@@ -177,7 +177,8 @@ class Sampler:
                 value = self.labels[n].at([self.store.frames(n)[a] for a in at], top, left, *self.size)
                 targets.append((value - self.label.offset) / self.label.scale)
                 whose.append(k)
-        return Batch(torch.from_numpy(np.stack(pixels)), torch.tensor(targets), torch.tensor(whose), tuple(sum(chosen, [])),
+        every = tuple(n for items in chosen for n in items)
+        return Batch(torch.from_numpy(np.stack(pixels)), torch.tensor(targets), torch.tensor(whose), every,
                      torch.from_numpy(np.stack(beside)) if self.paired else None)  # fmt: skip
 
     def _choose(self, items: list[int], rng: np.random.Generator) -> list[int]:
