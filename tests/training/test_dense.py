@@ -73,7 +73,7 @@ def test_a_label_is_the_mean_of_tiles_by_area_and_of_frames(tmp_path):
     tiles = np.array([[[1.0, 2.0], [3.0, 5.0]], [[2.0, 4.0], [6.0, 10.0]]])
     boxes = np.array([[[0, 0, 10, 10], [0, 10, 10, 20]], [[10, 0, 10, 10], [10, 10, 10, 20]]])
     (tmp_path / "labels").mkdir()
-    np.savez(tmp_path / "labels/x.npz", vmaf=[7.0, 8.0], tiles=tiles, boxes=boxes)
+    np.savez(tmp_path / "labels/x.npz", vmaf=[7.0, 8.0], tile_vmaf=tiles, boxes=boxes, tile_other=tiles + 1)
     data = Dataset("d", (), unit="vmaf", root=str(tmp_path))
     for item in (Item("x.mp4", 9.0, columns={"dense": "labels/x.npz"}), Item(str(tmp_path / "clips/x.mp4"), 9.0)):
         labels = labels_of(item, data)
@@ -81,8 +81,14 @@ def test_a_label_is_the_mean_of_tiles_by_area_and_of_frames(tmp_path):
         assert labels.at([0], 8, 5, 4, 15) == pytest.approx((2 * 5 * (1 + 3) + 2 * 10 * (2 + 5)) / 60)
         assert labels.at([1], 30, 40, 4, 4) == 8 and labels.length == 2  # beyond the tiles: the frame's
     assert labels_of(Item("x.mp4", 9.0), data).at([0], 0, 0, 4, 4) == 9
-    np.savez(tmp_path / "labels/x.npz", tiles=tiles)
-    with pytest.raises(InputError, match="need 'boxes'"):
+    other = Dataset("d", (), unit="other (pseudo label)", root=str(tmp_path))
+    assert labels_of(Item("x.mp4", 9.0, columns={"dense": "labels/x.npz"}), other).at([0], 0, 0, 10, 10) == 2
+    mos = Dataset("d", (), root=str(tmp_path))
+    assert labels_of(Item(str(tmp_path / "clips/x.mp4"), 9.0), mos).at([0], 0, 0, 10, 10) == 9
+    with pytest.raises(InputError, match="neither 'MOS' nor 'tile_MOS'"):
+        labels_of(Item("x.mp4", 9.0, columns={"dense": "labels/x.npz"}), mos)
+    np.savez(tmp_path / "labels/x.npz", tile_vmaf=tiles)
+    with pytest.raises(InputError, match="needs 'boxes'"):
         labels_of(Item("x.mp4", 9.0, columns={"dense": "labels/x.npz"}), data)
     with pytest.raises(InputError, match="no file of labels"):
         labels_of(Item("x.mp4", 9.0, columns={"dense": "nowhere.npz"}), data)

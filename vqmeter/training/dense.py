@@ -7,11 +7,12 @@
         loss = F.l1_loss(scores, batch.targets) + ranking(scores, batch.targets, batch.sources)
 
 Labels of places lie in a NumPy file (`.npz`) that the column `dense` of a label file names, or where there is no such column
-at `labels/A/B.npz` for a video `clips/A/B.mp4`. With T frames and R x C tiles it holds, on the scale of the data set's scores,
+at `labels/A/B.npz` for a video `clips/A/B.mp4`. NAME being the data set's unit, which of a list is the title of the scores'
+column, it holds on the scale of the scores, of T frames and R x C tiles,
 
-    frames (T,)           of whole frames; may be named after the score's column instead (`vmaf`)
-    tiles  (T, R, C)      of tiles
-    boxes  (R, C, 4)      their top, left, height and width in pixels
+    NAME       (T,)         what whole frames have, `vmaf`
+    tile_NAME  (T, R, C)    what tiles have, `tile_vmaf`
+    boxes      (R, C, 4)    their top, left, height and width in pixels
 
 each of which may be lacking. A crop's label is the mean over its frames of the tiles under it, each by the area that the two
 share; that of the frames where there are no tiles, and the item's score where there is neither.
@@ -72,18 +73,18 @@ def labels_of(item: Item, dataset: Dataset) -> Labels:
     Raises
         InputError: the file that is named is not there, or does not hold what it should.
     """
-    path = _file_of(item, dataset)
+    path, name = _file_of(item, dataset), dataset.unit.partition(" ")[0]
     if path is None:
         return Labels(item.score)
     try:
         with np.load(path, allow_pickle=False) as found:
-            arrays: dict[str, NDArray[Any]] = {key: found[key] for key in found.files}
+            frames, tiles, boxes = (found[key] if key in found.files else None for key in (name, f"tile_{name}", "boxes"))
     except (OSError, ValueError, zipfile.BadZipFile):
         raise InputError(f"{path}: no file of labels") from None
-    frames, tiles, boxes = (arrays.get(key) for key in ("frames", "tiles", "boxes"))
-    frames = arrays.get(dataset.unit) if frames is None else frames
+    if frames is None and tiles is None and item.columns.get(COLUMN):
+        raise InputError(f"{path}: neither '{name}' nor 'tile_{name}' is in it")
     if tiles is not None and (boxes is None or tiles.ndim != 3 or boxes.shape != (*tiles.shape[1:], 4)):
-        raise InputError(f"{path}: 'tiles' (T, R, C) need 'boxes' (R, C, 4)")
+        raise InputError(f"{path}: 'tile_{name}' (T, R, C) needs 'boxes' (R, C, 4)")
     return Labels(
         item.score, None if frames is None else frames.astype(np.float64),
         None if tiles is None else tiles.reshape(len(tiles), -1).astype(np.float64),
