@@ -28,7 +28,7 @@ from vqmeter.training import need
 from vqmeter.weights import State
 
 SHARP = 0.75
-COSTS, GAMMAS = (1.0, 8.0, 64.0), (0.02, 0.05, 0.1, 0.2)
+COSTS, GAMMAS = (1.0, 4.0, 16.0, 64.0), (0.05, 0.1, 0.2, 0.5)
 EPSILON = 0.1  # of the labels' standard deviation
 FOLDS = "5-fold"
 
