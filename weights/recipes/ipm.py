@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageFilter
-from scipy.optimize import minimize
 from scipy.stats import spearmanr
 
 from vqmeter.frames import Frame, PixelFormat, VideoInfo
@@ -20,6 +19,7 @@ from vqmeter.metric import Context, Sample, Stream
 from vqmeter.metrics.fr.fsim import Fsim
 from vqmeter.metrics.fr.srsim import Srsim
 from vqmeter.metrics.fr.ssim import Ssim
+from vqmeter.training.recipes.ipm import rising_cubic
 
 LEVELS = (33.0, 30.0, 27.0, 24.0, 21.0)  # dB over R, G and B
 
@@ -93,18 +93,6 @@ def pairs(media):
                 values = [score(metric, ref, dist) for metric in (Ssim(), Fsim(), Srsim())]
                 name = f"{crop['tid_ref']}_{kind:02d}_{level}"
                 yield mos[crop["tid_ref"], kind, level] * 100 / 9, *values, name, round(float(reached), 2)
-
-
-def rising_cubic(q, opinion):
-    """The least-squares cubic that falls nowhere in 0..1: the plain one would praise pictures beyond recognition."""
-    free = np.polynomial.Polynomial.fit(q, opinion, 3)  # on a centred and scaled q
-    window, at = free.domain, np.linspace(0, 1, 401)
-    as_cubic = lambda coef: np.polynomial.Polynomial(coef, window)  # noqa: E731
-    never_falls = {"type": "ineq", "fun": lambda coef: as_cubic(coef).deriv()(at) / 100 - 5e-4}
-    loss = lambda coef: np.mean((as_cubic(coef)(q) - opinion) ** 2)  # noqa: E731
-    found = minimize(loss, [opinion.mean(), 10, 0, 0], method="SLSQP", constraints=never_falls,
-                     options={"ftol": 1e-12, "maxiter": 1000})  # fmt: skip
-    return as_cubic(found.x).convert()
 
 
 def main() -> None:
