@@ -115,8 +115,8 @@ def markdown(rows: dict[str, dict], part: str, pairs: bool) -> str:
     unit = "patch pairs" if pairs else "clips"
     first = next(iter(rows.values()))
     lines = [
-        f"Against VMAF, {first['clips']} {unit} of {first['contents']} contents of the part {part}, none of which was trained or "
-        "tuned on; 95 % bootstrap interval over contents.",
+        f"Against VMAF, {first['clips']} {unit} of {first['contents']} contents of the part {part}, none of which was "
+        "trained or tuned on; 95 % bootstrap interval over contents.",
         "",
         "| score | SROCC | 95 % | PLCC | codecs alone | within a source |"
         + ("" if pairs else " codec steps | analytic steps |"),
