@@ -135,3 +135,21 @@ class FrameScores:
     def mean(self) -> float:
         """The plain mean of the frames' scores, of the ablations without temporal pooling."""
         return float(torch.tensor(self.values.tolist(), dtype=torch.float64).mean())
+
+
+class OfPictures(nn.Module):
+    """Numbers of single pictures, by which a ResNet learns before the head does: one linear layer on the means and deviations
+    of its last map, or two where there are several `outputs`. Key `backbone` is the ResNet."""
+
+    def __init__(self, backbone: nn.Module, inputs: int, outputs: int = 1) -> None:
+        super().__init__()
+        self.backbone = backbone
+        two = nn.Sequential(nn.Linear(inputs, 256), nn.ReLU(), nn.Linear(256, outputs))
+        self.head = nn.Linear(inputs, 1) if outputs == 1 else two
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """(N, 3, H, W), as the ResNet takes them, to (N, outputs)."""
+        x = pictures.contiguous(memory_format=torch.channels_last)
+        out: Tensor = self.head(mean_std(self.backbone(x)))
+        return out
