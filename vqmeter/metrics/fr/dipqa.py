@@ -58,11 +58,12 @@ class Dipqa:
         "second. Patches are 64x64 or 128x128, as the weight file says; size=N only with weights that pool their features. "
         "Smaller frames are mirrored at their borders. The video's score is that of the mean raw value. R, G, B with "
         "ImageNet's mean and deviation unless the weight file says otherwise; 0..100 is its label's range. --map "
-        "shows the grid's patches and leaves the score as it is.",
+        "shows the grid's patches and leaves the score as it is. The weight file may be of a variant: fewer channels, another "
+        "block as the last, ResNet-18 in VGG's place, or other parts than r, d and r - d, such as |r - d|.",
         source="The DIPQA thesis; Simonyan and Zisserman: Very Deep Convolutional Networks for Large-Scale Image "
         "Recognition. ICLR 2015, arXiv:1409.1556",
         differs="The thesis scores single patches of 64x64 and 128x128; pictures and videos as the mean over them are ours, "
-        "as are weights that pool features. How it normalised pictures is not stated.",
+        "as are weights that pool features and variants of the network. How it normalised pictures is not stated.",
         needs="a reference, and weights of dipqa; see 'vqmeter weights list'",
         validated="Network shapes and parameter counts are the thesis's (17.3 million at 64x64); no weights were published.",
     )

@@ -59,7 +59,7 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Pairs:
-    """N patches (N, 3, size, size), M <= N of references and whose is which, targets (N,), and places (N,) to rank at."""
+    """Patches (N, 3, size, size), those of references (M, ...), M <= N, which of them is whose (N,) int64, targets (N,)."""
 
     dist: Tensor
     ref: Tensor
@@ -68,7 +68,11 @@ class Pairs:
 
 
 class Part:
-    """The items of one part of the data, stored and labelled."""
+    """The items of one part of the data, stored and labelled.
+
+    Raises
+        InputError: a file cannot be read, or a video and its reference differ in length.
+    """
 
     def __init__(self, items: Items, data: Data, label: Label, run: Run, how: Drawing) -> None:
         self.items, self.label, self.how = items, label, how
@@ -108,7 +112,11 @@ def _stacked(drawn: Sequence[tuple[Tensor, Tensor, float]]) -> Pairs:
 
 
 class PatchTask(Task):
-    """Trains a network of pairs."""
+    """Trains a network of pairs.
+
+    Raises
+        UsageError: an item has no score or no reference.
+    """
 
     def __init__(self, module: Network, pixels: Pixels, data: Data, label: Label, run: Run, how: Drawing) -> None:
         need_scores(data, type(module).__name__.lower())
