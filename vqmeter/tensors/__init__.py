@@ -17,6 +17,7 @@ from vqmeter.tensors.pictures import (
     Kept,
     chroma_up,
     keep,
+    kept_rgb,
     luma,
     rgb,
     rgb_array,
@@ -41,6 +42,6 @@ from vqmeter.tensors.shapes import crops, normalise, reflect_pad, resize, resize
 
 __all__ = [
     "Batches", "Kept", "batch_size", "batched", "chroma_up", "computing", "crops", "dtype_of", "feed", "fold_norms", "keep",
-    "luma", "normalise", "place", "reflect_pad", "resize", "resize_matrix", "rgb", "rgb_array", "rgb_of_planes",
+    "kept_rgb", "luma", "normalise", "place", "reflect_pad", "resize", "resize_matrix", "rgb", "rgb_array", "rgb_of_planes",
     "rgb_reduced", "single_thread", "three_planes", "to_rgb", "upload",
 ]  # fmt: skip

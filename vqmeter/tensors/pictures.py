@@ -100,16 +100,21 @@ def to_rgb(
     fmt = batch[0].pix_fmt
     matrix = batch[0].matrix if order == "RGB" else batch[0].matrix[::-1].copy()
     if torch.device(device).type == "cpu":
-        h, w = batch[0].size
-        flat = matrix.astype(np.float32)
-        x = torch.empty((len(batch), 3, h, w))
+        x = torch.empty((len(batch), 3, *batch[0].size))
         for out, kept in zip(x, batch, strict=True):
-            planes = kept.planes if len(kept.planes) == 3 else kept.planes * 3
-            out.copy_(torch.from_numpy(rgb_kernels.rgb(*planes, w, *_subsampling(fmt), flat)))
+            out.copy_(torch.from_numpy(kept_rgb(kept, matrix)))
     else:
         stacked = (torch.from_numpy(np.stack(planes)) for planes in zip(*(kept.planes for kept in batch), strict=True))
         x = rgb_of_planes([plane.pin_memory().to(device, non_blocking=True) for plane in stacked], fmt, matrix)
     return (x if scale == 1 else x.mul_(scale)).to(dtype)
+
+
+def kept_rgb(kept: Kept, matrix: NDArray[np.float64] | None = None) -> NDArray[np.float32]:
+    """(3, H, W) float32 in [0, 1] in numpy's memory, by the samples' own matrix unless another is given."""
+    planes = kept.planes if len(kept.planes) == 3 else kept.planes * 3
+    flat = (kept.matrix if matrix is None else matrix).astype(np.float32)
+    made: NDArray[np.float32] = rgb_kernels.rgb(*planes, kept.size[1], *_subsampling(kept.pix_fmt), flat)
+    return made
 
 
 def rgb_reduced(

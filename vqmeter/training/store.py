@@ -120,7 +120,7 @@ class Store:
         h, w = self.stored[item].size
         y, x = max(0, (top - _MARGIN) // 4 * 4), max(0, (left - _MARGIN) // 4 * 4)
         below, right = min(h, top + height + _MARGIN), min(w, left + width + _MARGIN)
-        picture = tensors.to_rgb([self.kept(item, at, y, x, below - y, right - x)])[0].numpy()
+        picture = tensors.kept_rgb(self.kept(item, at, y, x, below - y, right - x))
         part: NDArray[np.float32] = picture[:, top - y : top - y + height, left - x : left - x + width]
         return part
 
