@@ -251,9 +251,9 @@ class BlockMeter:
         self._last: tuple[int, ...] = ()
 
     @property
-    def seen(self) -> tuple[Tensor, Tensor]:
-        """Block scores (groups, blocks) and mean features (groups, 512), float64."""
-        return torch.stack(self._scores), torch.stack(self._features)
+    def seen(self) -> tuple[Tensor, Tensor] | None:
+        """Block scores (groups, blocks) and mean features (groups, 512), float64; None before any group."""
+        return (torch.stack(self._scores), torch.stack(self._features)) if self._scores else None
 
     def plan(self) -> Iterator[tuple[int, ...]]:
         return iter(self._groups)
@@ -316,8 +316,9 @@ class Cnn3dLstmMeter(BlockMeter):
         return [Score("cnn3d_lstm", value, range(self._last[0], self._last[-1] + 1))]
 
     def finish(self) -> Iterable[Score | QualityMap]:
-        if not self._scores or self.weights.label is None:
+        seen = self.seen
+        if seen is None or self.weights.label is None:
             return []
         with tensors.computing(self._context):
-            raw = overall(self._over, *self.seen, self.layout.whole)
+            raw = overall(self._over, *seen, self.layout.whole)
         return [Score("cnn3d_lstm", self.weights.score(raw), None, {"raw": raw, "mos": self.weights.label.value(raw)})]
