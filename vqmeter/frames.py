@@ -232,8 +232,7 @@ class Frame:
 
     `index` counts from the first frame measured; `pts` is in the stream's own ticks, `time` in seconds from the
     stream's start; `type` is I, P or B; `bytes` is the size of the coded picture. Planes may lie in memory that
-    the reader reuses: whoever keeps samples beyond `Meter.prepare` copies them. `find_quantiser` gives the mean
-    quantiser of the picture's blocks on its codec's own scale, None where the decoder does not tell it.
+    the reader reuses: whoever keeps samples beyond `Meter.prepare` copies them.
     """
 
     info: VideoInfo
@@ -244,7 +243,6 @@ class Frame:
     type: str | None = None
     bytes: int | None = None
     corrupt: bool = False
-    find_quantiser: Callable[[], float | None] = lambda: None
     _memo: dict[Hashable, Any] = field(default_factory=dict, repr=False)
     _planes: tuple[Plane, ...] | None = field(default=None, init=False, repr=False)
 

@@ -15,7 +15,6 @@ from fractions import Fraction
 from typing import Any, BinaryIO
 
 import av
-import numpy as np
 
 from vqmeter.errors import DecodeError, MissingInputError, UsageError, VqmeterError
 from vqmeter.frames import Frame, PixelFormat, VideoInfo
@@ -29,8 +28,6 @@ _PRIMARIES = {1: "bt709", 4: "bt470m", 5: "bt470bg", 6: "smpte170m", 7: "smpte24
               12: "p3"}  # fmt: skip
 _TRANSFERS = {1: "bt709", 4: "gamma22", 5: "gamma28", 6: "smpte170m", 7: "smpte240m", 8: "linear", 13: "srgb", 14: "bt2020-10",
               15: "bt2020-12", 16: "smpte2084", 18: "arib-std-b67"}  # fmt: skip
-#: A block as FFmpeg tells of it (AVVideoBlockParams).
-_BLOCK = np.dtype([(name, np.int32) for name in ("x", "y", "width", "height", "added")])
 _FIELD_ORDERS = {1: "progressive", 2: "tt", 3: "bb", 4: "tb", 5: "bt"}
 
 
@@ -94,7 +91,7 @@ class ContainerSource:
             raise DecodeError(f"{self._name}: no decoder for its video stream")
         stream.thread_type = "AUTO"
         stream.codec_context.thread_count = self._options.threads
-        stream.codec_context.options = {"max_pixels": str(self._options.max_pixels), "export_side_data": "venc_params"}
+        stream.codec_context.options = {"max_pixels": str(self._options.max_pixels)}
         stream.codec_context.copy_opaque = True  # what hangs on a packet, here its size, comes out on its picture
         return stream
 
@@ -210,28 +207,15 @@ class ContainerSource:
                               f"at frame {index}; cut the stream there")  # fmt: skip
         kind = av.video.frame.PictureType(picture.pict_type).name
         size = picture.opaque[0] if picture.opaque else None
-        parameters = picture.side_data.get("VIDEO_ENC_PARAMS")
-        shown = picture if self._swscale is None else picture.reformat(format=self._swscale)
-        planes = planes_of(shown, self._pix_fmt)
+        if self._swscale is not None:
+            picture = picture.reformat(format=self._swscale)
+        planes = planes_of(picture, self._pix_fmt)
         return Frame(self.info, index, lambda: planes, picture.pts, time, None if kind == "NONE" else kind, size,
-                     bool(picture.is_corrupt), lambda: _mean_quantiser(parameters))  # fmt: skip
+                     bool(picture.is_corrupt))  # fmt: skip
 
     def close(self) -> None:
         self._decoded.close()
         self._container.close()
-
-
-def _mean_quantiser(parameters: Any) -> float | None:
-    """The picture's quantiser and the mean of what its blocks add to it, by their areas."""
-    if parameters is None:
-        return None
-    count, first, size = parameters.nb_blocks, parameters.blocks_offset, parameters.block_size
-    if not count:
-        return float(parameters.qp)
-    memory = np.frombuffer(parameters, np.uint8)[first : first + count * size].reshape(count, size)
-    blocks = memory[:, : _BLOCK.itemsize].copy().view(_BLOCK)[:, 0]
-    area = blocks["width"].astype(np.int64) * blocks["height"]
-    return float(parameters.qp + (blocks["added"] * area).sum() / max(1, area.sum()))
 
 
 def _first_number(pattern: str) -> int:
