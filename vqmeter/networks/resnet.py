@@ -3,7 +3,8 @@
 conv 7x7/2 64, BN, ReLU, max pool 3x3/2, then four stages of residual blocks (basic for 18 and 34, bottleneck with
 expansion 4 for 50 and 101). Variant: torchvision's V1 tensors and key names, the stride of a bottleneck in its 3x3
 convolution (the paper has it in the first 1x1). The pooling and the classifier are left out: `fc.*` keys are ignored.
-`width` scales the channels of all layers alike; `width_of` reads it off the tensors.
+`width` scales the channels of all layers alike, `stages` keeps the first ones only, which see less of the picture around a
+place: both ours; `ResNet.like` reads them off the tensors.
 
 Source: He et al., Deep Residual Learning for Image Recognition, CVPR 2016, doi:10.1109/CVPR.2016.90.
 """
@@ -54,7 +55,7 @@ class Residual(nn.Module):
 class ResNet(nn.Module):
     """The convolutional part of a ResNet; `channels` is the depth of its output map."""
 
-    def __init__(self, depth: int = 50, width: float = 1.0) -> None:
+    def __init__(self, depth: int = 50, width: float = 1.0, stages: int = 4) -> None:
         super().__init__()
         bottleneck = depth >= 50
         stem = max(1, round(STEM * width))
@@ -63,7 +64,8 @@ class ResNet(nn.Module):
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, 2, 1)
         inputs = stem
-        for stage, blocks in enumerate(BLOCKS[depth]):
+        self.width, self.stages = width, stages
+        for stage, blocks in enumerate(BLOCKS[depth][:stages]):
             planes = stem << stage
             layer = nn.Sequential()
             for n in range(blocks):
@@ -73,10 +75,16 @@ class ResNet(nn.Module):
         self.channels = inputs
         ignore_keys(self, "fc.")
 
+    @classmethod
+    def like(cls, depth: int, state: Mapping[str, Tensor]) -> ResNet:
+        """As wide and with as many stages as the tensors of a `ResNet(depth)` are."""
+        stages = max((int(key[5]) for key in state if key.startswith("layer")), default=4)
+        return cls(depth, width_of(state), stages)
+
     def forward(self, x: Tensor) -> Tensor:
-        """(N, 3, H, W) to (N, channels, ceil(H / 32), ceil(W / 32)), the output of `layer4`."""
+        """(N, 3, H, W) to (N, channels, ceil(H / 32), ceil(W / 32)), the output of `layer4`; one stage less, twice the size."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
-        for stage in range(1, 5):
+        for stage in range(1, self.stages + 1):
             x = self.get_submodule(f"layer{stage}")(x)
         return x
 

@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from vqmeter import tensors
 from vqmeter.errors import MismatchError, UsageError, WeightsError
 from vqmeter.metric import About, Clip, Context, Meter, Sample, Scale, Score, Stream
-from vqmeter.networks.resnet import ResNet, width_of
+from vqmeter.networks.resnet import ResNet
 from vqmeter.networks.vsfa import FrameScores, MixedVsfa, mean_std
 from vqmeter.networks.vsfa import Vsfa as Head
 from vqmeter.tensors import Kept
@@ -41,7 +41,6 @@ from vqmeter.weights import Label, State, Weights, build, catalogue, find, load_
 IMAGENET = {"order": "RGB", "divide": 255, "mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 CELLS = {"sub-gru": "gru", "avg-gru": "gru", "sub-lstm": "lstm", "none": "none"}
 BYTES_A_PIXEL = {"resnet18": 120, "resnet50": 240, "resnet101": 240}  # at the peak of one frame, in float32: measured
-CHANNELS = {"resnet18": 512, "resnet50": 2048, "resnet101": 2048}  # of the last map, at full width
 AVERAGED = ("avg-gru", "none")  # the plain mean of frames in the pooling's place
 SMALLEST = 33  # the last map has one position below it, and one number has no deviation
 _DEFINITION = "0..100 from the label scale of the weights (KoNViD-1k: MOS 1 is 0, MOS 5 is 100), clipped; raw and mos beside it"
@@ -171,10 +170,10 @@ def _load(path: str, _digests: tuple[str, ...], device: str, precision: str) -> 
 
 
 def build_backbone(name: str, state: State) -> ResNet:
-    """The ResNet called `name`, as wide as the tensors are."""
+    """The ResNet called `name`, as wide and deep as the tensors are."""
     if "conv1.weight" not in state:
         raise WeightsError(f"no {name} among these tensors: conv1 is missing")
-    return build(lambda: ResNet(int(name.removeprefix("resnet")), width_of(state)), state)
+    return build(lambda: ResNet.like(int(name.removeprefix("resnet")), state), state)
 
 
 def build_head(state: State) -> Head:
@@ -209,8 +208,7 @@ class Features:
 
     def batches(self, stream: Stream) -> tensors.Batches:
         """As many frames of the stream at once as suit the machine."""
-        width = self.network.channels / CHANNELS[self.name]
-        bytes_each = int(stream.dist.width * stream.dist.height * BYTES_A_PIXEL[self.name] * width)
+        bytes_each = int(stream.dist.width * stream.dist.height * BYTES_A_PIXEL[self.name] * self.network.width)
         return tensors.Batches(
             tensors.batch_size(self.context, bytes_each if self.context.precision == "fp32" else bytes_each // 2)
         )

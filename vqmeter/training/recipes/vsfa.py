@@ -47,10 +47,13 @@ _FINETUNE = 0.1  # of the rate, for a ResNet that has learned something before
 
 @dataclass(frozen=True)
 class Vsfa:
-    """`backbone_weights` names another file of the ResNet; `scratch` begins with random values, `width` times as many
-    channels. `fps` trains (and scores) on that rate. `crop`, `frames`, `sources` and `variants` are pixels a side, frames a
-    video, sources a batch and copies of each in training a ResNet; `ranking` weighs the order within a source there and in
-    the head, `features` is the bits a cached feature takes."""
+    """Options of VSFA's recipe.
+
+    `backbone_weights` names another file of the ResNet; `scratch` begins with random values, `width` times as many channels;
+    `stages` keeps the first ones of the ResNet. `fps` trains (and scores) on that rate. `crop`, `frames`, `sources` and
+    `variants` are pixels a side, frames a video, sources a batch and copies of each in training a ResNet; `ranking` weighs the
+    order within a source there and in the head, `features` is the bits a cached feature takes.
+    """
 
     backbone: Literal["resnet18", "resnet50", "resnet101"] = "resnet50"
     temporal: Literal["sub-gru", "sub-lstm", "avg-gru", "none"] = "sub-gru"
@@ -61,6 +64,7 @@ class Vsfa:
     backbone_weights: str | None = None
     scratch: bool = False
     width: float = 1.0
+    stages: Literal[1, 2, 3, 4] = 4
     end_to_end: bool = False
     pretrain: Literal["contrastive"] | None = None
     crop: int = 192
@@ -122,7 +126,9 @@ class _Training:
 
     def all(self) -> Trained:
         recipe, run = self.recipe, self.run
-        backbone = self._backbone(begin(recipe.backbone, recipe.width, recipe.scratch, recipe.backbone_weights, run))
+        backbone = self._backbone(
+            begin(recipe.backbone, recipe.width, recipe.stages, recipe.scratch, recipe.backbone_weights, run)
+        )
         cache = Cache(backbone, recipe.fps, int(recipe.features), run)
         cache.make((*self.data.train, *self.data.val))
         self.sizes = {"inputs": cache.size, "temporal": CELLS[recipe.temporal]}
@@ -133,6 +139,7 @@ class _Training:
         options: dict[str, Any] = {"backbone": recipe.backbone, "temporal": recipe.temporal}
         options |= {"fps": recipe.fps} if recipe.fps else {}
         options |= {"width": backbone.width} if backbone.width != 1 else {}
+        options |= {"stages": backbone.stages} if backbone.stages != 4 else {}
         return Trained(
             tensors, self.label, lambda items: self._score(state, cache, items), options, backbone.preprocessing,
             backbone.needs, f"{recipe.backbone}, {recipe.temporal}", figures, self._notes(backbone, figures),
@@ -209,8 +216,9 @@ class _Training:
         if recipe.pretrain:
             notes.append("The ResNet was first trained without labels: two crops of one item are to be alike, others not.")
         if recipe.end_to_end:
-            notes.append(f"The ResNet (width {backbone.width:g}) was trained on native crops of {recipe.crop} pixels, the head "
-                         "then on features of whole frames.")  # fmt: skip
+            shape = f"width {backbone.width:g}, {backbone.stages} stages"
+            notes.append(f"The ResNet ({shape}) was trained on native crops of {recipe.crop} pixels, the head then on features of "
+                         "whole frames.")  # fmt: skip
         if recipe.self_label:
             notes.append(f"Items without a score took part with predicted ones: {figures['rounds']:g} of {recipe.self_label} "
                          "rounds were kept.")  # fmt: skip

@@ -20,7 +20,7 @@ from vqmeter import tensors, weights
 from vqmeter.errors import UsageError, WeightsError
 from vqmeter.metric import Clip, Sample, Scale, Score, Stream
 from vqmeter.metrics.nr.vsfa import IMAGENET, Features, build_backbone, check_size, plan
-from vqmeter.networks.resnet import ResNet, width_of
+from vqmeter.networks.resnet import ResNet
 from vqmeter.tensors import Kept
 from vqmeter.training.datasets import Item
 from vqmeter.training.reading import scores
@@ -40,7 +40,15 @@ class Backbone:
 
     @property
     def width(self) -> float:
-        return width_of(self.state)
+        return self._like().width
+
+    @property
+    def stages(self) -> int:
+        return self._like().stages
+
+    def _like(self) -> ResNet:
+        with torch.device("meta"):
+            return ResNet.like(_depth(self.name), self.state)
 
     @property
     def digest(self) -> str:
@@ -53,12 +61,16 @@ class Backbone:
 
     def network(self) -> ResNet:
         """One to train, with tensors of its own."""
-        network = ResNet(int(self.name.removeprefix("resnet")), self.width)
+        network = ResNet(_depth(self.name), self.width, self.stages)
         network.load_state_dict(self.state)
         return network
 
 
-def begin(name: str, width: float, scratch: bool, choice: str | None, run: Run) -> Backbone:
+def _depth(name: str) -> int:
+    return int(name.removeprefix("resnet"))
+
+
+def begin(name: str, width: float, stages: int, scratch: bool, choice: str | None, run: Run) -> Backbone:
     """The backbone to begin with: that of `run.init` where it brings its own, a seeded one from scratch, or ImageNet's.
 
     Raises
@@ -69,25 +81,29 @@ def begin(name: str, width: float, scratch: bool, choice: str | None, run: Run) 
         state, found = weights.load("vsfa", run.init)
         own = {key.removeprefix("backbone."): value for key, value in state.items() if key.startswith("backbone.")}
         if own:
-            has = found.options.get("backbone")
-            if (has, width_of(own)) != (name, width):
-                raise WeightsError(f"{run.init}: brings {has} of width {width_of(own):g}; say vsfa:backbone={has}:width="
-                                   f"{width_of(own):g}")  # fmt: skip
-            return Backbone(name, own, {**IMAGENET, **found.preprocessing})
+            has = Backbone(str(found.options.get("backbone")), own, {**IMAGENET, **found.preprocessing})
+            if (has.name, has.width, has.stages) != (name, width, stages):
+                raise WeightsError(f"{run.init}: say vsfa:backbone={has.name}:width={has.width:g}:stages={has.stages}, as it "
+                                   "was trained")  # fmt: skip
+            return has
     if scratch:
-        return Backbone(name, _random(name, width, run.seed))
+        return Backbone(name, _random(name, width, stages, run.seed))
     if width != 1:
         raise UsageError(f"vsfa: there are no weights of a {name} of width {width:g}; scratch=true begins without")
     state, found = weights.load(name, choice)
+    if stages < 4:
+        state = {key: value for key, value in state.items() if not (key.startswith("layer") and int(key[5]) > stages)}
     kept = build_backbone(name, state).state_dict()
+    if stages < 4:
+        return Backbone(name, kept, {**IMAGENET, **found.preprocessing})
     return Backbone(name, kept, {**IMAGENET, **found.preprocessing}, {name: found.source_sha256 or found.sha256})
 
 
-def _random(name: str, width: float, seed: int) -> State:
+def _random(name: str, width: float, stages: int, seed: int) -> State:
     """Tensors as He et al. begin: normal, scaled by a layer's outputs."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_of(seed, name, width))
-        network = ResNet(int(name.removeprefix("resnet")), width)
+        torch.manual_seed(seed_of(seed, name, width, stages))
+        network = ResNet(_depth(name), width, stages)
         for module in network.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
