@@ -217,8 +217,8 @@ class _Training:
             notes.append("The ResNet was first trained without labels: two crops of one item are to be alike, others not.")
         if recipe.end_to_end:
             shape = f"width {backbone.width:g}, {backbone.stages} stages"
-            notes.append(f"The ResNet ({shape}) was trained on native crops of {recipe.crop} pixels, the head then on features of "
-                         "whole frames.")  # fmt: skip
+            notes.append(f"The ResNet ({shape}) was trained on native crops of {recipe.crop} pixels, the head then on features "
+                         "of whole frames.")  # fmt: skip
         if recipe.self_label:
             notes.append(f"Items without a score took part with predicted ones: {figures['rounds']:g} of {recipe.self_label} "
                          "rounds were kept.")  # fmt: skip
