@@ -26,7 +26,7 @@ class VggPool(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) to (N, outputs)."""
-        pooled = []
+        pooled: list[Tensor] = []
         for layer in self.features:
             if isinstance(layer, nn.MaxPool2d):
                 pooled += _statistics(x)
