@@ -7,16 +7,14 @@ with ReLU and dropout. The feature is fc7 after its ReLU, without dropout. Keys 
 Variants: `pool5` is `ceil` (windows start at 0, 2, 4, 6: caffe's and TensorFlow SAME, what the weights were trained
 with) or `symmetric` (padded by one on both sides, as some ports have it: other windows, another fc6 input).
 `width` scales every layer, `fc_rank` splits fc6 and fc7 into two factors without a bias between: both are ours, for
-small files, and no published weights fit them. `norms` names convolutions that a batch norm `bn...` follows while they
-are trained; `tensors.fold_norms` makes the plain network of it again.
+small files, and no published weights fit them. In training a batch norm `bn3a` may follow `conv3a`, and so
+on; `tensors.fold_norms` makes the plain network of that again.
 
 Source: Tran et al., Learning Spatiotemporal Features with 3D Convolutional Networks, ICCV 2015,
 doi:10.1109/ICCV.2015.510.
 """
 
 from __future__ import annotations
-
-from collections.abc import Collection
 
 import torch
 import torch.nn.functional as F
@@ -37,15 +35,12 @@ def _linear(inputs: int, outputs: int, rank: int) -> nn.Module:
 class C3d(nn.Module):
     """C3D up to fc7, or with `classes` up to fc8; `length` is the number of features."""
 
-    def __init__(self, classes: int = 0, pool5: str = "ceil", width: float = 1.0, fc_rank: int = 0,
-                 norms: Collection[str] = ()) -> None:  # fmt: skip
+    def __init__(self, classes: int = 0, pool5: str = "ceil", width: float = 1.0, fc_rank: int = 0) -> None:
         super().__init__()
         inputs = 3
         for name, channels in CONVOLUTIONS.items():
             outputs = round(channels * width)
             self.add_module(f"conv{name}", nn.Conv3d(inputs, outputs, 3, padding=1))
-            if name in norms:
-                self.add_module(f"bn{name}", nn.BatchNorm3d(outputs))
             inputs = outputs
         self.length = round(4096 * width)
         self.fc6 = _linear(inputs * 16, self.length, fc_rank)

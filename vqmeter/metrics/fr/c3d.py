@@ -88,7 +88,8 @@ class C3dFrMeter(C3dMeter):
         super().__init__(metric, "c3d_fr", stream, context)
         self._mode = str(self.said.get("mode", "difference"))
         if self._mode not in MODES or metric.mode not in (None, self._mode):
-            raise WeightsError(f"{self.weights.name}: trained with mode={self._mode}; name other weights for mode={metric.mode}")
+            said = f"trained with mode={self._mode}; name other weights for mode={metric.mode}"
+            raise WeightsError(f"{self.weights.name}: {said}")
         self._fusion = str(self.said.get("fusion", "abs"))
         self.fits(len(self._fusion.split(",")) if self._mode == "feature" else 1)
 

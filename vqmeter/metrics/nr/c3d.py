@@ -283,7 +283,9 @@ class C3dMeter:
         if not self._raw or label is None:
             return []
         raw, *spread = np.mean(self._raw, 0).tolist()
-        beside = {"raw": raw, "mos": label.value(raw)} | {"std": abs(label.scale) * value for value in spread}
+        beside = {"raw": raw, "mos": label.value(raw)}
+        if spread:
+            beside["std"] = abs(label.scale) * spread[0]
         return [Score(self._name, self.weights.score(raw), None, beside)]
 
 
