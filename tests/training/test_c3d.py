@@ -15,7 +15,7 @@ from vqmeter.networks.c3d import C3d as Network
 from vqmeter.training.cards import publish
 from vqmeter.training.comparison import compare
 from vqmeter.training.data import Data, divide
-from vqmeter.training.datasets import Dataset, Item
+from vqmeter.training.datasets import Dataset, Item, open_dataset
 from vqmeter.training.recipes import c3d_heads as heads
 from vqmeter.training.recipes import find, with_options
 from vqmeter.training.recipes.c3d_network import Whole, copied, fresh, settle
@@ -126,6 +126,12 @@ def test_the_deviation_of_ratings_is_learned_beside_the_score(data, trained):
     bare = Data(data.dataset, tuple(Item(i.path, i.score, size=i.size, rate=i.rate) for i in data.train))
     with pytest.raises(UsageError, match="deviation of ratings"):
         trained("c3d:outputs=mos+std", bare)
+
+
+def test_live_vqa_brings_the_deviation_of_its_ratings(tmp_path):
+    (tmp_path / "live_video_quality_seqs.txt").write_text("pa2_25fps.yuv\npa9_25fps.yuv\n")
+    (tmp_path / "live_video_quality_data.txt").write_text("44.5\t12.2\n70.1\t8.4\n")
+    assert [item.columns for item in open_dataset("live-vqa", str(tmp_path)).items] == [{"std": "12.2"}, {"std": "8.4"}]
 
 
 def test_as_published_leaves_labels_and_features_alone(data, trained):

@@ -89,15 +89,19 @@ def qualcomm_scene(name: str) -> str:
 
 
 def live_vqa(root: str) -> Dataset:
-    """LIVE VQA: DMOS, low is good; raw 768x432 4:2:0; names in live_video_quality_seqs.txt, scores in ..._data.txt."""
+    """LIVE VQA: DMOS, low is good; raw 768x432 4:2:0; names in live_video_quality_seqs.txt, scores in ..._data.txt.
+
+    The deviation of a clip's ratings, the second number of its row, is its column `std`.
+    """
     folder = Folder(root)
     names = [row[0] for row in read_table(folder.labels("LIVE VQA", "live_video_quality_seqs.txt")).rows]
     path = folder.labels("LIVE VQA", "live_video_quality_data.txt")
-    scores = [number(row[0]) for row in read_table(path).rows]
+    rows = read_table(path).rows
+    scores = [number(row[0]) for row in rows]
     _same_length(path, names, scores)
     kinds = ((2, 5, "wireless"), (6, 8, "ip"), (9, 12, "h264"), (13, 16, "mpeg2"))
     items = []
-    for name, score in zip(names, scores, strict=True):
+    for name, score, row in zip(names, scores, rows, strict=True):
         match = re.match(r"([a-z]{2})(\d+)_(\d+)fps", os.path.basename(name), re.IGNORECASE)
         if match is None:
             raise InputError(f"{path}: '{name}' is not named as LIVE VQA names its clips")
@@ -106,7 +110,8 @@ def live_vqa(root: str) -> Dataset:
         where = f"{content}_Folder"
         items.append(Item(folder.path(f"{where}/{os.path.basename(name)}"), score,
                           folder.path(f"{where}/{content}1_{match[3]}fps.yuv"), content, kind,
-                          size=(768, 432), rate=rate))  # fmt: skip
+                          size=(768, 432), rate=rate,
+                          columns=dict(zip(("std",), row[1:], strict=False))))  # fmt: skip
     return Dataset("live-vqa", tuple(items), False, 0, 100, "DMOS", 150, root)
 
 
