@@ -47,7 +47,22 @@ def describe(family: str, name: str, cls: Any) -> dict[str, Any]:
               for score, s in metric.scales().items()}  # fmt: skip
     return {"name": name, "family": family, "title": about.title, "needs": about.needs, "scores": scores,
             "options": options, "definition": about.definition, "differs": about.differs, "source": about.source,
-            "validated": about.validated}  # fmt: skip
+            "validated": about.validated, "weights": _weights(name, options)}  # fmt: skip
+
+
+def _weights(name: str, options: dict[str, Any]) -> dict[str, Any] | None:
+    """The weight file that is taken where none is named, and how far its scores were checked."""
+    from vqmeter.errors import WeightsError
+
+    if "weights" not in options:
+        return None
+    from vqmeter.weights import find
+
+    try:
+        found = find(name)
+    except WeightsError:
+        return {"name": None, "validated": "no weight file is here; 'vqmeter weights list' shows what there is"}
+    return {"name": found.name, "trained_on": found.dataset, "validated": found.validated or "not said"}
 
 
 def card_text(card: dict[str, Any]) -> str:
@@ -59,7 +74,8 @@ def card_text(card: dict[str, Any]) -> str:
     for option, facts in card["options"].items():
         choices = f" of {', '.join(map(str, facts['choices']))}" if "choices" in facts else ""
         lines.append(f"  :{option}=  default {facts['default']}{choices}")
-    for key in ("definition", "differs", "validated", "source"):
-        if card[key]:
-            lines += ["", *textwrap.wrap(f"{key.capitalize()}: {card[key]}", 100)]
+    weights = card["weights"] and f"{card['weights']['name'] or 'none'}. {card['weights']['validated']}"
+    for key, text in (*((key, card[key]) for key in ("definition", "differs", "validated", "source")), ("weights", weights)):
+        if text:
+            lines += ["", *textwrap.wrap(f"{key.capitalize()}: {text}", 100)]
     return "\n".join(lines)

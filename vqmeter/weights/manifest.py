@@ -56,9 +56,10 @@ class Label:
 class Weights:
     """A weight set. `path` is None until `find` has found its file; `label` is None where no scale is known.
 
-    `needs` names the backbones that a head stands on, with the SHA-256 each must have (of the file, or of the file it
-    was converted from); `source_sha256` is that of the file this one was converted from; `options` are the options of
-    the model that the values were trained with (backbone, temporal, fps ...).
+    `card` is Markdown, `validated` a sentence on how far the scores were checked. `needs` names the backbones that a head
+    stands on, with the SHA-256 each must have (of the file, or of the file it was converted from); `source_sha256` is that
+    of the file this one was converted from; `options` are the options of the model that the values were trained with
+    (backbone, temporal, fps ...).
     """
 
     name: str
@@ -72,6 +73,7 @@ class Weights:
     licence: str = "unknown"
     dataset: str = ""
     card: str = ""
+    validated: str = ""
     preprocessing: Mapping[str, Any] = field(default_factory=dict)
     label: Label | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
