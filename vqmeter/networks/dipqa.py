@@ -38,7 +38,8 @@ class Dipqa(nn.Module):
         self.size, self.fusion = size, fusion
         self.features: nn.Module
         if backbone == "resnet18":
-            self.features, channels = _resnet(cut), 64 << (cut - 2)
+            resnet = ResNet(18, width, stages=cut - 1)
+            self.features, channels = resnet, resnet.channels
         else:
             plan = first_blocks(VGG13, cut, width)
             self.features, channels = convolutions(plan, batch_norm=True), plan[-2]
@@ -58,14 +59,6 @@ class Dipqa(nn.Module):
         return out[:, 0]
 
 
-def _resnet(cut: int) -> ResNet:
-    """ResNet-18 up to where its map is 2**cut times smaller than the picture."""
-    network = ResNet(18)
-    for stage in range(cut, 5):
-        network.add_module(f"layer{stage}", nn.Identity())
-    return network
-
-
 def shape_of(state: Mapping[str, Tensor], fusion: str) -> dict[str, Any]:
     """The arguments of `Dipqa` that tensors were made with; `fusion` is what the weight file says.
 
@@ -75,7 +68,7 @@ def shape_of(state: Mapping[str, Tensor], fusion: str) -> dict[str, Any]:
     hidden, inputs = state["fc1.weight"].shape
     if "features.conv1.weight" in state:
         stages = {key.split(".")[1] for key in state if key.startswith("features.layer")}
-        backbone, cut, channels = "resnet18", len(stages) + 1, 64 << (len(stages) - 1)
+        backbone, cut, channels = "resnet18", len(stages) + 1, len(state["features.conv1.weight"]) << (len(stages) - 1)
     else:
         convs = {int(key.split(".")[1]): len(value) for key, value in state.items() if value.dim() == 4}
         backbone, cut, channels = "vgg13", len(convs) // 2, convs[max(convs)]

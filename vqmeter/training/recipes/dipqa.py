@@ -77,8 +77,8 @@ class Dipqa:
 
     def __post_init__(self) -> None:
         _check("dipqa", self.width, self.patches, self.frames, self.variants)
-        if self.width != 1 and (self.backbone != "vgg13" or not self.scratch):
-            raise UsageError("dipqa: width is VGG-13's, trained from scratch; add scratch=true")
+        if self.width != 1 and not self.scratch and self.baseline == "none":
+            raise UsageError("dipqa: a network of another width is trained from scratch; add scratch=true")
         if self.patch < 1 << self.cut:
             raise UsageError(f"dipqa: patch is {1 << self.cut} or more, not {self.patch}")
 
