@@ -3,7 +3,8 @@
     python man/examples/demo.py [FOLDER]
 
 The photographs come with scikit-image; the clips are a slow pan and zoom over them, 1280x720, 3 seconds, encoded
-with x264 through PyAV. Leaves the clips, scores.json, scores.csv and scores.pooled.csv in FOLDER (default: demo).
+with x264 through PyAV; they are scored against the reference, and then without it, by every model in the box. Leaves the
+clips, scores.json, scores.csv, scores.pooled.csv and models.json in FOLDER (default: demo).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from skimage import data
 from skimage.transform import resize
 
 WIDTH, HEIGHT, FRAMES, RATE = 1280, 720, 75, 25
+MODELS = "vsfa,rankiqa,c3d,cnn3d_lstm,hybrid,niqe,brisque"
 QUALITIES = {"good": 20, "fair": 32, "poor": 44}  # x264's constant rate factor; lower is better
 
 
@@ -73,10 +75,16 @@ def main(folder: Path) -> int:
     print(f"made {reference} and {len(clips)} encodes of it in {time.perf_counter() - started:.1f} s\n")
     outputs = [folder / "scores.json", folder / "scores.csv", folder / "scores.pooled.csv"]
     words = ["fr", str(reference), *map(str, clips), "-f", "table", *(word for path in outputs for word in ("-o", str(path)))]
-    print("$ vqmeter", *words, flush=True)
-    code = subprocess.run([sys.executable, "-m", "vqmeter", *words]).returncode
+    code = run(words)
     print("written:", *outputs)
-    return code
+    print("\nWithout the reference; of niqe and brisque low is good:")
+    models = folder / "models.json"
+    return run(["nr", *map(str, clips), "--model", MODELS, "-f", "table", "-o", str(models)]) or code
+
+
+def run(words: list[str]) -> int:
+    print("$ vqmeter", *words, flush=True)
+    return subprocess.run([sys.executable, "-m", "vqmeter", *words]).returncode
 
 
 if __name__ == "__main__":
