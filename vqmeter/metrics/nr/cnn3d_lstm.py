@@ -245,7 +245,11 @@ class BlockMeter:
         self.grid = layout.grid(stream.dist.width, stream.dist.height)
         h, w = self.grid.size
         peak = 4 * FRAMES * (min(h, BAND + 48) if layout.whole else h) * w * (3 + 3 * clips.conv1.out_channels)
-        self._batches = tensors.Batches(tensors.batch_size(context, peak, 2 if context.device == "cpu" else 64))
+        size = tensors.batch_size(context, peak, 2 if context.device == "cpu" else 64)
+        if context.batch is None and not layout.whole:  # rather two blocks than one that is paired with itself
+            alone = torch.empty(1, dtype=tensors.dtype_of(context), device=context.device)
+            size = max(size, len(paired(alone, clips.conv1.out_channels)))
+        self._batches = tensors.Batches(size)
         self._scores: list[Tensor] = []
         self._features: list[Tensor] = []
         self._last: tuple[int, ...] = ()
