@@ -32,6 +32,12 @@ def _linear(inputs: int, outputs: int, rank: int) -> nn.Module:
     return nn.Sequential(nn.Linear(inputs, rank, bias=False), nn.Linear(rank, outputs))
 
 
+def _pool_pictures(x: Tensor) -> Tensor:
+    """A pool of 1x2x2, by torch's pool of pictures: half the time of that of volumes where x is in channels_last."""
+    pictures = x.transpose(1, 2)
+    return F.max_pool2d(pictures.flatten(0, 1), 2).unflatten(0, pictures.shape[:2]).transpose(1, 2)
+
+
 class C3d(nn.Module):
     """C3D up to fc7, or with `classes` up to fc8; `length` is the number of features."""
 
@@ -55,15 +61,15 @@ class C3d(nn.Module):
             ignore_keys(self, "fc8.")
 
     def block(self, number: int, x: Tensor) -> Tensor:
-        """The convolutions and the pool of one of the five blocks."""
+        """The convolutions and the pool of one of the five blocks; the last ReLU behind the pool, which is the same."""
         modules = dict(self.named_children())
-        for name in (name for name in CONVOLUTIONS if name.startswith(str(number))):
+        names = [name for name in CONVOLUTIONS if name.startswith(str(number))]
+        for name in names:
             x = modules[f"conv{name}"](x)
             norm = modules.get(f"bn{name}")
-            x = F.relu(x if norm is None else norm(x))
-        if number == BLOCKS:
-            return self.pool5(x)
-        return F.max_pool3d(x, (1, 2, 2) if number == 1 else 2)
+            x = x if norm is None else norm(x)
+            x = x if name == names[-1] else F.relu(x)
+        return F.relu(_pool_pictures(x) if number == 1 else self.pool5(x) if number == BLOCKS else F.max_pool3d(x, 2))
 
     def maps(self, x: Tensor, begin: int = 0, end: int = BLOCKS) -> Tensor:
         """(N, 3, 16, 112, 112), or what block `begin` gave, to the output of block `end`: (N, 512, 1, 4, 4) of the last."""
