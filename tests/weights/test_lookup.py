@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -40,6 +41,10 @@ def test_label_scales_turn_to_higher_is_better() -> None:
     assert konvid.value(0.5) == pytest.approx(2.32) and konvid.score(0.5) == pytest.approx(33)
     assert konvid.score(2) == 100 and konvid.score(-1) == 0
     assert Label(low=0, high=100, higher_is_better=False).score(30) == pytest.approx(70)
+    soft = Label(low=0, high=100, soft=8)
+    scores = [soft.score(value) for value in (-30, 0, 8, 50, 92, 100, 110)]
+    assert scores == pytest.approx([8 * math.exp(-4.75), 8 / math.e, 8, 50, 92, 100 - 8 / math.e, 100 - 8 * math.exp(-2.25)])
+    assert scores == sorted(scores) and scores[0] > 0 and scores[-1] < 100
     with pytest.raises(WeightsError, match="scale is not known"):
         Weights("x", "vsfa").score(1)
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -32,7 +33,8 @@ VARIABLE = "VQMETER_WEIGHTS"
 class Label:
     """What a network's number means: `raw * scale + offset` is on a data set's own scale, worst at `low`, best `high`.
 
-    `higher_is_better` is false for DMOS-like scales: there `low` is the best.
+    `higher_is_better` is false for DMOS-like scales: there `low` is the best. With `soft` N the outer N of 0..100 are drawn out,
+    so that what lies beyond the ends is still told apart: near an end the distance to it falls by e every N.
     """
 
     scale: float = 1.0
@@ -41,15 +43,21 @@ class Label:
     high: float = 1.0
     higher_is_better: bool = True
     unit: str = "MOS"
+    soft: float = 0.0
 
     def value(self, raw: float) -> float:
         """The score on the data set's own scale."""
         return raw * self.scale + self.offset
 
     def score(self, raw: float) -> float:
-        """The score on 0..100, higher is better, clipped."""
+        """The score on 0..100, higher is better, clipped or drawn out at the ends."""
         part = (self.value(raw) - self.low) / (self.high - self.low)
-        return min(max(100.0 * (part if self.higher_is_better else 1.0 - part), 0.0), 100.0)
+        score = 100.0 * (part if self.higher_is_better else 1.0 - part)
+        if self.soft and score < self.soft:
+            return self.soft * math.exp(score / self.soft - 1)
+        if self.soft and score > 100 - self.soft:
+            return 100 - self.soft * math.exp((100 - score) / self.soft - 1)
+        return min(max(score, 0.0), 100.0)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from vqmeter.weights.files import KEY, header, read, save
 WEIGHTS = Path(__file__).resolve().parents[1]
 MANIFEST = WEIGHTS / "manifest.json"
 LICENCE = "MIT"
+SOFT = 8.0  # of 0..100 at either end: transparent clips are still told apart
 SOURCE = "trained by weights/recipes on pristine pictures and clips, distorted; see the card"
 
 
@@ -35,6 +36,8 @@ def bundle(trained: Path, name: str, store: str) -> None:
     state, said = read(trained)
     meta: dict[str, Any] = {**said, **card_of(name), "name": name, "licence": LICENCE, "source": SOURCE,
                             "dataset": "distorted pristine media, labels by VMAF"}  # fmt: skip
+    if meta.get("label"):
+        meta["label"] = meta["label"] | {"soft": SOFT}
     save(WEIGHTS / f"{name}.safetensors", state, meta, store)
 
 
