@@ -96,3 +96,18 @@ def seeded_weights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         seeded = importlib.import_module("seeded")
         patch.setenv("VQMETER_WEIGHTS", str(seeded.write_all(tmp_path_factory.mktemp("weights"))))
         yield
+
+
+@pytest.fixture
+def empty_box(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """An installation without bundled weights, that knows the published sets."""
+    import json
+
+    from vqmeter.weights import manifest
+
+    box = tmp_path / "box"
+    box.mkdir()
+    entries = json.loads((manifest.bundled() / "manifest.json").read_text("utf-8"))["weights"]
+    (box / "manifest.json").write_text(json.dumps({"weights": [e for e in entries if not e.get("bundled")]}), "utf-8")
+    monkeypatch.setattr(manifest, "bundled", lambda: box)
+    return box

@@ -211,7 +211,7 @@ def test_lower_for_better_is_turned_round(folder, pair, weights):
     np.testing.assert_allclose(other.frames["dipqa"], 100 - one.frames["dipqa"], atol=1e-9)
 
 
-def test_what_cannot_be_done_is_said_in_one_line(pair, cli, monkeypatch, tmp_path):
+def test_what_cannot_be_done_is_said_in_one_line(pair, cli, monkeypatch, tmp_path, empty_box):
     monkeypatch.setenv("VQMETER_WEIGHTS", str(tmp_path))
     code, out, err = cli("fr", *pair, "-m", "dipqa")
     assert code == 6 and not out and len(err.splitlines()) == 1 and "dipqa" in err

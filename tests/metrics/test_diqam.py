@@ -133,7 +133,7 @@ def test_any_size(raw_pair, weights, width, height):
         assert np.isfinite(run(raw_pair(width, height, frames=2), spec(weights, patches=patches)).frames["diqam"]).all()
 
 
-def test_what_cannot_be_done_is_said_in_one_line(folder, pair, cli, monkeypatch, tmp_path):
+def test_what_cannot_be_done_is_said_in_one_line(folder, pair, cli, monkeypatch, tmp_path, empty_box):
     monkeypatch.setenv("VQMETER_WEIGHTS", str(tmp_path))
     code, out, err = cli("fr", *pair, "-m", "diqam")
     assert code == 6 and not out and "diqam" in err.splitlines()[-1] and "Traceback" not in err

@@ -272,7 +272,7 @@ def test_a_label_that_is_lower_for_better_is_turned_round(folder, clip, weights)
     assert other.whole["rankiqa"]["raw"] == one.whole["rankiqa"]["raw"]
 
 
-def test_what_cannot_be_done_is_said_in_one_line(folder, clip, cli, monkeypatch, tmp_path):
+def test_what_cannot_be_done_is_said_in_one_line(folder, clip, cli, monkeypatch, tmp_path, empty_box):
     monkeypatch.setenv("VQMETER_WEIGHTS", str(tmp_path))
     code, out, err = cli("nr", clip, "--model", "rankiqa")
     assert code == 6 and not out and len(err.splitlines()) == 1 and "rankiqa" in err

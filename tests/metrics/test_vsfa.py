@@ -351,7 +351,7 @@ def test_too_small_frames_are_refused(weights):
         Vsfa(weights=str(weights)).open(Stream(info, None, info.pix_fmt, 1, None), Context())
 
 
-def test_missing_and_unfit_weights(cli, folder, weights, tmp_path, monkeypatch):
+def test_missing_and_unfit_weights(cli, folder, weights, tmp_path, monkeypatch, empty_box):
     monkeypatch.setattr(manifest.platformdirs, "user_data_path", lambda *_, **__: tmp_path)
     monkeypatch.delenv("VQMETER_WEIGHTS", raising=False)
     clip = write_y4m(folder / "missing.y4m", scene(1, 64, 48))
