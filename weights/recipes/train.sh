@@ -9,4 +9,11 @@ train() { name=$1 spec=$2; shift 2; vqmeter train "$spec" "$material/table.csv" 
 
 train vsfa vsfa:backbone=resnet18:scratch=true:width=0.5:stages=2:end_to_end=true:crop=160:features=16 --epochs 32
 train rankiqa rankiqa:network=vgg16-pool:width=0.125:scratch=true:stage=joint:crop=128:frames=6 --epochs 24
-train cnn3d_lstm cnn3d_lstm:crop=96:clips=2 --epochs 8
+# Of the validation files every third will do here; all of them take long.
+train cnn3d_lstm cnn3d_lstm:crop=96:clips=2:groups=4:columns=2:rows=2:videos=160 --epochs 8
+train c3d c3d:scratch=true:view=crops:width=0.125:fc_rank=32:rounds=4 --epochs 6 --precision fp32
+train dipqa dipqa:size=pooled:patch=64:scratch=true:width=0.25:fusion=absolute:variants=6:patches=8:loss=l1 --epochs 10 --batch 96 --rate 1e-3
+train diqam diqam:width=0.5:fusion=absolute:variants=6:patches=8 --epochs 12 --batch 96 --rate 1e-3
+train niqe niqe
+train brisque brisque:frames=2:every=2
+train c3d_fr c3d_fr:scratch=true:view=crops:width=0.125:fc_rank=32:rounds=4 --epochs 4 --precision fp32
