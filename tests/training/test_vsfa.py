@@ -163,6 +163,19 @@ class Fake:
         return self.rows[item.path]
 
 
+def test_noise_is_the_same_in_all_frames_and_only_in_training():
+    cache, items, none = Fake((4,)), [Item("0", 0.0)], np.zeros(0, np.float32)
+    task = HeadTask(torch.nn.Identity(), cache, Standard.none(6), items, np.zeros(1, np.float32), (), none, batch=1,
+                    averaged=True, noise=2.0)  # fmt: skip
+    seen = []
+    task.module = lambda x: (seen.append(x) or x[..., 0], None)
+    task._scores(items, np.random.default_rng(1))
+    task._scores(items)
+    added = (seen[0] - seen[1])[0]
+    expected = 2 * np.random.default_rng(1).standard_normal(6, np.float32)
+    np.testing.assert_allclose(added.numpy(), np.tile(expected, (4, 1)), atol=1e-5)
+
+
 @pytest.mark.parametrize("averaged", [False, True])
 def test_a_padded_batch_of_standardised_features_is_each_video_by_the_folded_head(averaged):
     cache, items = Fake((3, 14, 1)), [Item(str(n), 0.0) for n in range(3)]

@@ -52,7 +52,8 @@ class Vsfa:
     `backbone_weights` names another file of the ResNet; `scratch` begins with random values, `width` times as many channels;
     `stages` keeps the first ones of the ResNet. `fps` trains (and scores) on that rate. `crop`, `frames`, `sources` and
     `variants` are pixels a side, frames a video, sources a batch and copies of each in training a ResNet; `ranking` weighs the
-    order within a source there and in the head, `features` is the bits a cached feature takes.
+    order within a source there and in the head, `noise` is what is added to standardised features while the head learns, and
+    `features` the bits a cached feature takes.
     """
 
     backbone: Literal["resnet18", "resnet50", "resnet101"] = "resnet50"
@@ -61,6 +62,7 @@ class Vsfa:
     as_published: bool = False
     loss: Literal["l1", "huber"] = "l1"
     ranking: float = 1.0
+    noise: float = 0.0
     backbone_weights: str | None = None
     scratch: bool = False
     width: float = 1.0
@@ -187,7 +189,8 @@ class _Training:
             self._begin(stage, standard, float(wanted.mean())), cache, standard, items, wanted, self.data.val,
             targets(self.data.val, self.label), batch=run.batch or 16, averaged=recipe.temporal in AVERAGED,
             loss="l1" if recipe.as_published else recipe.loss,
-            weight=0.0 if recipe.as_published else recipe.ranking, device=run.context.device,
+            weight=0.0 if recipe.as_published else recipe.ranking, noise=0.0 if recipe.as_published else recipe.noise,
+            device=run.context.device,
         )  # fmt: skip
         fit(stage, task, PUBLISHED if recipe.as_published else HEAD, run)
         state = {key: value.detach().cpu() for key, value in task.module.state_dict().items()}

@@ -76,17 +76,18 @@ def distance(scores: Tensor, targets: Tensor, kind: str) -> Tensor:
 
 class HeadTask(Task):
     """`items` and their targets, `val` and theirs; `weight` is that of the ranking within a source, `averaged` whether the
-    plain mean of frames stands in the pooling's place."""
+    plain mean of frames stands in the pooling's place. `noise` is added to standardised features while training, the same to
+    all frames of a video: it keeps the head from knowing its sources by heart, as a ridge does for a linear one."""
 
     module: Vsfa
 
     def __init__(self, head: Vsfa, cache: Cache, standard: Standard, items: Sequence[Item], targets: NDArray[np.float32],
                  val: Sequence[Item], val_targets: NDArray[np.float32], *, batch: int, averaged: bool, loss: str = "l1",
-                 weight: float = 0.0, device: str = "cpu") -> None:  # fmt: skip
+                 weight: float = 0.0, noise: float = 0.0, device: str = "cpu") -> None:  # fmt: skip
         self.module, self.device = head, device
         self._cache, self._standard, self._averaged = cache, standard, averaged
         self._items, self._targets, self._val, self._val_targets = items, torch.from_numpy(targets), val, val_targets
-        self._batch, self._loss, self._weight = batch, loss, weight
+        self._batch, self._loss, self._weight, self._noise = batch, loss, weight, noise
         names = {item.reference or item.group or item.path: n for n, item in enumerate(items)}
         self._sources = torch.tensor([names[item.reference or item.group or item.path] for item in items])
 
@@ -101,7 +102,7 @@ class HeadTask(Task):
         return [order[at : at + self._batch] for at in range(0, len(order), self._batch)]
 
     def loss(self, batch: list[int], rng: np.random.Generator) -> Tensor:
-        scores = self._scores([self._items[n] for n in batch])
+        scores = self._scores([self._items[n] for n in batch], rng)
         targets = self._targets[batch].to(scores.device)
         loss = distance(scores, targets, self._loss)
         if self._weight:
@@ -115,9 +116,11 @@ class HeadTask(Task):
         found, wanted = torch.cat(parts).double().cpu().numpy(), self._val_targets.astype(np.float64)
         return {"srocc": srocc(found, wanted), "plcc": pearson(found, wanted), "l1": float(np.abs(found - wanted).mean())}
 
-    def _scores(self, items: Sequence[Item]) -> Tensor:
-        """(N,) of whole videos, with gradients where they are wanted."""
+    def _scores(self, items: Sequence[Item], rng: np.random.Generator | None = None) -> Tensor:
+        """(N,) of whole videos, with gradients where they are wanted, and with noise where `rng` is to draw it."""
         rows = [torch.from_numpy(self._standard.apply(self._cache.of(item))) for item in items]
+        if rng is not None and self._noise:
+            rows = [row + self._noise * torch.from_numpy(rng.standard_normal(row.shape[1], np.float32)) for row in rows]
         lengths = torch.tensor([len(row) for row in rows], device=self.device)
         padded = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True).to(self.device)
         frames = self.module(padded)[0].float()
