@@ -1,7 +1,8 @@
 """Weight files: what they are, where they lie, and how they come in.
 
-`find` tells which file a name means, `load` reads it, `load_with_backbone` reads a head and the network under it,
-`build` makes a module of them. There are no default values: without a file there is a `WeightsError` (exit 6).
+`find` tells which file a name means, `load` reads it (`load_arrays` without torch), `load_with_backbone` reads a head and
+the network under it, `build` makes a module of them. There are no default values: without a file there is a
+`WeightsError` (exit 6).
 
 Where a name is looked for, in this order: what the user said (`--weights PATH/NAME`, `vsfa:weights=...`),
 `$VQMETER_WEIGHTS` (a folder or a file), the user's data folder (where `pull` and `import` write), the package.
@@ -23,9 +24,10 @@ torch before a file is read.
 from __future__ import annotations
 
 from vqmeter.weights.files import State, build, save
-from vqmeter.weights.lookup import catalogue, find, load, load_with_backbone, verify
+from vqmeter.weights.lookup import catalogue, find, load, load_arrays, load_with_backbone, verify
 from vqmeter.weights.manifest import Label, Weights, places
 
 __all__ = [
-    "Label", "State", "Weights", "build", "catalogue", "find", "load", "load_with_backbone", "places", "save", "verify",
+    "Label", "State", "Weights", "build", "catalogue", "find", "load", "load_arrays", "load_with_backbone", "places", "save",
+    "verify",
 ]  # fmt: skip

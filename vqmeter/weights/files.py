@@ -24,11 +24,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from vqmeter.errors import WeightsError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor, nn
 
     M = TypeVar("M", bound=nn.Module)
 
 State: TypeAlias = "dict[str, Tensor]"
+Arrays: TypeAlias = "dict[str, NDArray[np.float32]]"
 STORES = ("fp32", "fp16", "int8")
 QUANTISE_FROM = 4096
 KEY = "vqmeter"
@@ -76,6 +79,26 @@ def read(path: Path) -> tuple[State, dict[str, Any]]:
     return _unpack(state), said
 
 
+def read_arrays(path: Path) -> tuple[Arrays, dict[str, Any]]:
+    """As `read`, as NumPy arrays; of safetensors without torch, which takes a second to import.
+
+    Raises
+        WeightsError: as `read`.
+    """
+    if path.suffix != ".safetensors":
+        state, said = read(path)
+        return {key: value.float().numpy() for key, value in state.items()}, said
+    from safetensors.numpy import load_file
+
+    said, stored = header(path), load_file(path)
+    scales, arrays = _scales(stored), {}
+    for key in (key for key in stored if key not in scales):
+        arrays[key] = stored[key].astype("float32")
+        if f"{key}.scale" in scales:
+            arrays[key] *= stored[f"{key}.scale"].reshape(-1, *[1] * (arrays[key].ndim - 1))
+    return arrays, said
+
+
 def _read_torch(path: Path) -> dict[Any, Any]:
     import torch
 
@@ -95,20 +118,21 @@ def _read_torch(path: Path) -> dict[Any, Any]:
     return values
 
 
+def _scales(state: Mapping[str, Any]) -> set[str]:
+    """The keys under which scales of 8-bit tensors are kept."""
+    return {f"{key}.scale" for key, value in state.items() if str(value.dtype) in ("int8", "torch.int8")} & state.keys()
+
+
 def _unpack(state: State) -> State:
-    import torch
+    scales = _scales(state)
 
     def value(key: str, tensor: Tensor) -> Tensor:
-        if tensor.dtype == torch.int8 and f"{key}.scale" in state:
+        if f"{key}.scale" in scales:
             scale = state[f"{key}.scale"]
             return tensor.float() * scale.view(-1, *[1] * (tensor.dim() - 1))
         return tensor.float() if tensor.is_floating_point() else tensor
 
-    def is_scale(key: str) -> bool:
-        stem = key.removesuffix(".scale")
-        return stem != key and stem in state and state[stem].dtype == torch.int8
-
-    return {key: value(key, tensor) for key, tensor in state.items() if not is_scale(key)}
+    return {key: value(key, tensor) for key, tensor in state.items() if key not in scales}
 
 
 def _pack(state: Mapping[str, Tensor], store: str) -> State:

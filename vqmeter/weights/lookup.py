@@ -10,7 +10,7 @@ from pathlib import Path
 
 from vqmeter.errors import WeightsError
 from vqmeter.weights import files, published
-from vqmeter.weights.files import State
+from vqmeter.weights.files import Arrays, State
 from vqmeter.weights.manifest import SUFFIXES, Weights, entries, forget_hashes, places, sha256
 
 
@@ -45,6 +45,14 @@ def load(name: str, choice: str | Path | None = None, beside: Path | None = None
     """The tensors of the weights that `find` finds, in float32 under vqmeter's own names, and what they are."""
     weights = find(name, choice, beside)
     return _read(weights), weights
+
+
+def load_arrays(name: str, choice: str | Path | None = None) -> tuple[Arrays, Weights]:
+    """As `load`, as NumPy arrays, for models that compute without torch."""
+    weights = find(name, choice)
+    if weights.path is None:
+        raise WeightsError(_missing(weights.name, places()))
+    return files.read_arrays(weights.path)[0], weights
 
 
 def load_with_backbone(name: str, choice: str | Path | None = None) -> tuple[State, Weights, State, Weights]:
