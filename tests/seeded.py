@@ -10,10 +10,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from vqmeter.metrics.nr.hybrid import FEATURES
 from vqmeter.networks.bosse import Bosse
 from vqmeter.networks.c3d import C3d, Regressor
 from vqmeter.networks.cnn3d import Cnn3d, GroupLstm
 from vqmeter.networks.dipqa import Dipqa
+from vqmeter.networks.hybrid import Perceptrons
 from vqmeter.networks.resnet import ResNet
 from vqmeter.networks.shallow import Shallow
 from vqmeter.networks.svr import Svr
@@ -65,4 +67,8 @@ def write_all(folder: Path) -> Path:
     keep("niqe", {"mu": torch.full((36,), 0.5), "cov": torch.eye(36)}, label=None)
     support = fill(Svr(36, 6), 10) | {"std": torch.ones(36), "gamma": torch.tensor(0.1), "dual": torch.linspace(-3, 3, 6)}
     keep("brisque", {f"svr.{key}": value for key, value in support.items()})
+    features = len(FEATURES)
+    scale = {"mean": torch.zeros(features), "std": torch.full((features,), 3.0)}
+    options = {"features": list(FEATURES), "codecs": ["h264", "vp9"], "limit": 3.5}
+    keep("hybrid", fill(Perceptrons(features + 2, 2, 6), 11) | scale, options=options)
     return folder

@@ -2,12 +2,16 @@
 
 import functools
 import pickle
+from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
 
 from vqmeter import measure
+from vqmeter.distortions.codecs import X264, write
 from vqmeter.errors import UsageError
+from vqmeter.frames import PixelFormat, VideoInfo
 from vqmeter.metric import NAMES, find
 from vqmeter.metrics.fr.vmaf import find_ffmpeg
 
@@ -33,17 +37,18 @@ EACH = pytest.mark.parametrize(
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory, moving_luma):
-    """A pair of 192x168 8-bit clips of 6 frames: moving texture, and the same with grain."""
+    """A pair of 192x168 8-bit clips of 6 frames: moving texture, and the same with grain; coded, but without loss."""
     folder = tmp_path_factory.mktemp("contract")
     luma = moving_luma(6, 192, 168, 255)
     rng = np.random.default_rng(5)
+    chroma = np.full((84, 96), 128, np.uint8)
     for name, amount in (("ref", 0.0), ("dist", 6.0)):
-        with open(folder / f"{name}_192x168.yuv", "wb") as file:
-            for picture in luma:
-                grain = np.rint(rng.normal(0, amount, picture.shape)) if amount else 0
-                plane = np.clip(picture + grain, 0, 255).astype(np.uint8)
-                file.write(plane.tobytes() + np.ascontiguousarray(plane[:84, 96:]).tobytes() + bytes([128]) * (84 * 96))
-    return str(folder / "ref_192x168.yuv"), str(folder / "dist_192x168.yuv")
+        grain = np.rint(rng.normal(0, amount, luma.shape))
+        planes = np.clip(luma + grain, 0, 255).astype(np.uint8)
+        info = VideoInfo(name, 192, 168, PixelFormat.parse("yuv420p"), Fraction(25))
+        frames = ((plane, np.ascontiguousarray(plane[:84, 96:]), chroma) for plane in planes)
+        write(frames, info, str(folder / f"{name}.mp4"), replace(X264, options={**X264.options, "qp": "0"}))
+    return str(folder / "ref.mp4"), str(folder / "dist.mp4")
 
 
 def run(pair, *several, **options):

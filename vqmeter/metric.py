@@ -54,6 +54,7 @@ NAMES: dict[str, dict[str, str]] = {
         "brisque": "vqmeter.metrics.nr.brisque:Brisque",
         "c3d": "vqmeter.metrics.nr.c3d:C3d",
         "cnn3d_lstm": "vqmeter.metrics.nr.cnn3d_lstm:Cnn3dLstm",
+        "hybrid": "vqmeter.metrics.nr.hybrid:Hybrid",
         "niqe": "vqmeter.metrics.nr.niqe:Niqe",
         "rankiqa": "vqmeter.metrics.nr.rankiqa:Rankiqa",
         "vsfa": "vqmeter.metrics.nr.vsfa:Vsfa",

@@ -33,6 +33,7 @@ NAMES = {
     "cnn3d_lstm": "cnn3d_lstm:Cnn3dLstm",
     "dipqa": "dipqa:Dipqa",
     "diqam": "dipqa:Diqam",
+    "hybrid": "hybrid:Hybrid",
     "ipm_fsim": "ipm:IpmFsim",
     "ipm_srsim": "ipm:IpmSrsim",
     "ipm_ssim": "ipm:IpmSsim",
