@@ -165,7 +165,7 @@ def save(path: Path, state: Mapping[str, Tensor], meta: Mapping[str, Any], store
     """
     if store not in STORES:
         raise WeightsError(f"storage '{store}' is none of {', '.join(STORES)}")
-    outside = ("sha256", "path", "size", "file", "url")
+    outside = ("sha256", "path", "size", "file", "url", "bundled")
     torch_form = path.suffix in (".pt", ".pth")
     said = {k: v for k, v in meta.items() if k not in outside} | {"store": "fp32" if torch_form else store}
     text = json.dumps(said, sort_keys=True)

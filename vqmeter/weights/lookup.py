@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vqmeter.errors import WeightsError
-from vqmeter.weights import files, published
+from vqmeter.weights import files, manifest, published
 from vqmeter.weights.files import Arrays, State
 from vqmeter.weights.manifest import SUFFIXES, Weights, entries, forget_hashes, places, sha256
 
@@ -101,7 +101,10 @@ def _candidates(name: str, spots: list[Path]) -> Iterator[tuple[Path, Weights | 
     paths += [folder / f"{name}{suffix}" for folder in folders for suffix in SUFFIXES]
     for entry in sorted((e for e in entries() if name in (e.name, e.model)), key=lambda e: e.name != name):
         paths += _files_of(entry, folders)
-    yield from ((path, known.get(path.name)) for path in paths if path.is_file())
+    for path in paths:
+        entry = known.get(path.name)
+        if path.is_file():
+            yield path, None if entry is not None and entry.bundled and path.parent != manifest.bundled() else entry
 
 
 def _files_of(entry: Weights, folders: list[Path]) -> list[Path]:

@@ -88,6 +88,7 @@ class Weights:
     needs: Mapping[str, str] = field(default_factory=dict)
     store: str = "fp32"
     source_sha256: str = ""
+    bundled: bool = False  # comes with vqmeter: a file of that name elsewhere is another one
     path: Path | None = None
 
     @classmethod
@@ -109,7 +110,7 @@ class Weights:
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values, without what is empty."""
         values = dataclasses.asdict(self) | {"path": None if self.path is None else str(self.path)}
-        return {key: value for key, value in values.items() if value not in ("", None, {})}
+        return {key: value for key, value in values.items() if value not in ("", None, {}, False)}
 
     def score(self, raw: float) -> float:
         """`raw` on 0..100, higher is better.
