@@ -15,9 +15,29 @@ from vqmeter.frames import Frame, PixelFormat, VideoInfo
 from vqmeter.kernels.texture import motion, texture
 from vqmeter.metrics.nr import hybrid
 from vqmeter.metrics.nr.hybrid import BITS, FEATURES, PIXELS, Gathered, Seen, look, moved
-from vqmeter.weights import load
+from vqmeter.weights import load, load_arrays, save
 
-pytestmark = pytest.mark.usefixtures("seeded_weights")
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """A file of two small networks filled by a seed, for H.264 and VP9."""
+    import torch
+
+    from vqmeter.networks.hybrid import Perceptrons
+
+    torch.manual_seed(1)
+    state = {"mean": torch.zeros(len(FEATURES)), "std": torch.full((len(FEATURES),), 3.0)}
+    state |= Perceptrons(len(FEATURES) + 2, 2, 6).state_dict()
+    path = tmp_path_factory.mktemp("hybrid") / "tiny.safetensors"
+    options = {"features": list(FEATURES), "codecs": ["h264", "vp9"], "limit": 3.5}
+    label = {"scale": 100.0, "low": 0.0, "high": 100.0, "unit": "none"}
+    save(path, state, {"name": "tiny", "model": "hybrid", "label": label, "options": options})
+    return path
+
+
+@pytest.fixture(scope="module")
+def spec(weights):
+    return f"hybrid:weights={weights}"
 
 
 def coded(path, codec, frames, size=(96, 64), **options):
@@ -178,15 +198,15 @@ def test_inputs_fill_what_is_lacking():
     np.testing.assert_array_equal(z[1], [*np.zeros(16), 3.5, 3.5, 1, 0])
 
 
-def test_arithmetic_is_the_networks_own(clip):
+def test_arithmetic_is_the_networks_own(weights):
     """What scoring does in NumPy against the module that is fitted."""
     import torch
 
     from vqmeter.networks.hybrid import Perceptrons
     from vqmeter.weights import build
 
-    state, weights = load("hybrid")
-    networks = hybrid.Ensemble.of(state, weights)
+    state, facts = load("hybrid", weights)
+    networks = hybrid.Ensemble.of(state, facts)
     features = np.random.default_rng(0).normal(0, 3, (5, len(FEATURES)))
     codecs = ["h264", "vp9", "h264", "h264", "vp9"]
     rest = {key: value for key, value in state.items() if key not in ("mean", "std")}
@@ -196,18 +216,18 @@ def test_arithmetic_is_the_networks_own(clip):
     np.testing.assert_allclose(networks(features, codecs), wanted, atol=1e-6)
 
 
-def test_a_video_has_one_score(clip):
-    result = measure(clip, models="hybrid").only
+def test_a_video_has_one_score(clip, weights, spec):
+    result = measure(clip, models=spec).only
     assert result.error is None and not result.clips
     raw = result.whole["hybrid"]["raw"]
-    state, weights = load("hybrid")
+    state, facts = load_arrays("hybrid", weights)
     gathered = Gathered()
     for frame in frames_of(clip):
         gathered.add(look(frame))
     assert sum(gathered._bits[True]) * 96 * 64 / 8 == sum(b for b, t in sizes(result) if t == "I")
-    assert raw == hybrid.Ensemble.of(state, weights)(gathered.features()[None], ["h264"])[0]
-    assert result.whole["hybrid"]["score"] == weights.score(raw)
-    assert measure(clip, models="hybrid", threads=3).only.whole == result.whole
+    assert raw == hybrid.Ensemble.of(state, facts)(gathered.features()[None], ["h264"])[0]
+    assert result.whole["hybrid"]["score"] == 100 * raw
+    assert measure(clip, models=spec, threads=3).only.whole == result.whole
 
 
 def frames_of(path):
@@ -222,27 +242,27 @@ def sizes(result):
     return list(zip(result.columns["bytes"], result.columns["type"], strict=True))
 
 
-def test_frames_tell_their_type_and_size(clip):
-    result = measure(clip, models="hybrid").only
+def test_frames_tell_their_type_and_size(clip, spec):
+    result = measure(clip, models=spec).only
     assert [n for n, (_, kind) in enumerate(sizes(result)) if kind == "I"] == [0, 5, 10]
     assert all(size > 0 for size, _ in sizes(result))
 
 
 @pytest.mark.parametrize("start", [0.0, 0.2])
-def test_starts_within_and_single_frames(clip, start):
-    result = measure(clip, models="hybrid", start=start, frames=1).only
+def test_starts_within_and_single_frames(clip, spec, start):
+    result = measure(clip, models=spec, start=start, frames=1).only
     assert result.error is None and 0 <= result.whole["hybrid"]["score"] <= 100
 
 
-def test_torch_is_not_needed(clip):
+def test_torch_is_not_needed(clip, spec):
     """Scoring imports no torch: a second less for every call in a loop."""
     code = "import sys; from vqmeter.cli import main\ntry: main(sys.argv[1:])\nfinally: print('torch' in sys.modules)"
-    words = [sys.executable, "-c", code, "nr", clip, "--model", "hybrid", "--score", "hybrid"]
+    words = [sys.executable, "-c", code, "nr", clip, "--model", spec, "--score", "hybrid"]
     out = subprocess.run(words, capture_output=True, check=True, text=True).stdout.split()
     assert 0 <= float(out[0]) <= 100 and out[1] == "False"
 
 
-def test_what_has_no_bitstream_is_refused(raw_pair, tmp_path, cli, clip):
+def test_what_has_no_bitstream_is_refused(raw_pair, tmp_path, cli, spec):
     from PIL import Image
 
     from vqmeter.distortions.codecs import FFV1
@@ -251,34 +271,31 @@ def test_what_has_no_bitstream_is_refused(raw_pair, tmp_path, cli, clip):
     Image.new("RGB", (64, 64)).save(tmp_path / "a.png")
     lossless = coded(tmp_path / "a.mkv", FFV1, 2)
     for path, what in ((raw, "raw video"), (tmp_path / "a.png", "png"), (lossless, "ffv1")):
-        code, _, err = cli("nr", path, "--model", "hybrid", "-s", "64x48")
+        code, _, err = cli("nr", path, "--model", spec, "-s", "64x48")
         assert code == 4 and len(err.strip().splitlines()) == 1, err
         assert f"this is {what}; use --model vsfa" in err and str(path) in err
-    assert cli("nr", clip, "--model", "hybrid", "--score", "hybrid")[0] == 0
 
 
-def test_codecs_that_weights_do_not_know_are_refused(tmp_path):
+def test_codecs_that_weights_do_not_know_are_refused(tmp_path, spec):
     from vqmeter.distortions.codecs import MPEG2
 
     path = coded(tmp_path / "a.mkv", MPEG2, 2, value=4)
-    error = measure(path, models="hybrid").only.error
+    error = measure(path, models=spec).only.error
     assert isinstance(error, InputError) and "h264, vp9" in str(error) and "mpeg2video" in str(error)
 
 
-def test_frames_of_less_than_a_block_are_refused(tmp_path):
+def test_frames_of_less_than_a_block_are_refused(tmp_path, spec):
     from vqmeter.distortions.codecs import X264
 
     path = coded(tmp_path / "a.mp4", X264, 2, size=(64, 24), value=20)
-    error = measure(path, models="hybrid").only.error
+    error = measure(path, models=spec).only.error
     assert isinstance(error, MismatchError) and "32x32" in str(error)
 
 
 @pytest.mark.parametrize("wrong", [{"features": ["edges"]}, {"limit": None}, {"codecs": []}])
-def test_weights_of_something_else_are_refused(clip, tmp_path, wrong):
-    from vqmeter.weights import save
-
-    state, weights = load("hybrid")
-    meta = weights.to_json()
+def test_weights_of_something_else_are_refused(clip, weights, tmp_path, wrong):
+    state, facts = load("hybrid", weights)
+    meta = facts.to_json()
     save(tmp_path / "bad.safetensors", state, {**meta, "options": {**meta["options"], **wrong}})
     assert isinstance(measure(clip, models=f"hybrid:weights={tmp_path / 'bad.safetensors'}").only.error, WeightsError)
 
@@ -289,11 +306,9 @@ def test_weights_of_something_else_are_refused(clip, tmp_path, wrong):
 def test_arrays_are_what_torch_reads(tmp_path, ending, store):
     import torch
 
-    from vqmeter.weights import load_arrays, save
-
     torch.manual_seed(0)
     state = {"wide.weight": torch.randn(64, 8, 9), "small.weight": torch.randn(3, 4), "bias": torch.randn(5)}
-    path = tmp_path / f"hybrid.{ending}"
+    path = tmp_path / f"mine.{ending}"
     save(path, state, {"name": "mine", "model": "hybrid"}, store)
     arrays, tensors = load_arrays("hybrid", path)[0], load("hybrid", path)[0]
     assert arrays.keys() == tensors.keys() == state.keys()
@@ -302,8 +317,8 @@ def test_arrays_are_what_torch_reads(tmp_path, ending, store):
         np.testing.assert_array_equal(array, tensors[key].numpy())
 
 
-def test_json_stays_strict(clip, cli):
-    code, out, _ = cli("nr", clip, "--model", "hybrid", "-f", "json")
+def test_json_stays_strict(clip, spec, cli):
+    code, out, _ = cli("nr", clip, "--model", spec, "-f", "json")
     pooled = json.loads(out)["results"][0]["pooled"]["hybrid"]
     assert code == 0 and set(pooled) >= {"score", "raw"}
 

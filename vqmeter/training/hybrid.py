@@ -34,13 +34,13 @@ class Fitting:
     """
 
     codecs: tuple[str, ...] = CODECS
-    networks: int = 10
+    networks: int = 5
     units: int = 32
     limit: float = 3.5
     steps: int = 400
     rate: float = 3e-3
     decay: float = 0.03
-    noise: float = 0.1
+    noise: float = 0.05
     rising: float = 10.0
 
     def options(self) -> dict[str, object]:

@@ -26,7 +26,7 @@ from vqmeter.training.run import Run, stamp
 class Hybrid:
     """`networks` of `units` a layer, fitted in `steps`; `rising` weighs that more bits never mean a worse score."""
 
-    networks: int = 10
+    networks: int = 5
     units: int = 32
     steps: int = 400
     rising: float = 10.0
@@ -46,7 +46,9 @@ class Hybrid:
         need_scores(data, "hybrid")
         features, codecs = _gathered(data.train, run)
         known = tuple(codec for codec in hybrid.CODECS if codec in codecs)
-        how = hybrid.Fitting(known, self.networks, self.units, steps=self.steps, rising=self.rising)
+        steps = self.steps if run.steps is None else min(self.steps, run.steps)
+        rate = hybrid.Fitting.rate if run.rate is None else run.rate
+        how = hybrid.Fitting(known, self.networks, self.units, steps=steps, rate=rate, rising=self.rising)
         label = data.label
         state = hybrid.fit(features, codecs, targets(data.train, label).astype(np.float64), run.seed, how)
 
