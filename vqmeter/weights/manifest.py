@@ -33,8 +33,8 @@ VARIABLE = "VQMETER_WEIGHTS"
 class Label:
     """What a network's number means: `raw * scale + offset` is on a data set's own scale, worst at `low`, best `high`.
 
-    `higher_is_better` is false for DMOS-like scales: there `low` is the best. With `soft` N the outer N of 0..100 are drawn out,
-    so that what lies beyond the ends is still told apart: near an end the distance to it falls by e every N.
+    `higher_is_better` is false for DMOS-like scales: there `low` is the best. With `soft` N the outer N of 0..100 are
+    drawn out, so that what lies beyond the ends is still told apart: near an end the distance to it falls by e every N.
     """
 
     scale: float = 1.0

@@ -127,7 +127,7 @@ def markdown(rows: dict[str, dict], part: str, pairs: bool) -> str:
         cells = [name, f"{row['srocc']:.3f}", f"{low:.3f} to {high:.3f}", f"{row['plcc']:.3f}", f"{row['srocc_codecs']:.3f}",
                  f"{row['srocc_within']:.3f}"]  # fmt: skip
         if not pairs:
-            cells += [f"{row['steps'][key]:.3f}" for key in ("codecs", "analytic")]
+            cells += [f"{row['steps'][key]:.3f}" if key in row["steps"] else "" for key in ("codecs", "analytic")]
         lines.append("| " + " | ".join(cells) + " |")
     kinds = list(first["by_type"])
     lines += ["", "| SROCC by type | " + " | ".join(kinds) + " |", "|---|" + "---:|" * len(kinds)]
@@ -142,6 +142,7 @@ def main() -> None:
     parser.add_argument("--part", default="held-out")
     parser.add_argument("--pairs", action="store_true", help="judge full-reference metrics patch by patch")
     parser.add_argument("--paired", action="store_true", help="judge full-reference metrics on whole clips")
+    parser.add_argument("--coded", action="store_true", help="only what an encoder made, for models that read the bitstream")
     parser.add_argument("--scores", type=Path, default=Path("scores"))
     parser.add_argument("--card", type=Path)
     parser.add_argument("--every", type=int, default=1, help="only every Nth clip, for a quick look")
@@ -149,6 +150,8 @@ def main() -> None:
     arguments = parser.parse_args()
     dataset = clips(arguments.material, arguments.part)
     dataset = replace(dataset, items=dataset.items[:: arguments.every])
+    if arguments.coded:
+        dataset = replace(dataset, items=tuple(item for item in dataset.items if item.type in CODECS))
     arguments.scores.mkdir(parents=True, exist_ok=True)
     if arguments.pairs:
         folder = arguments.scores / "patches"
