@@ -72,7 +72,10 @@ def psnr(ref: np.ndarray, dist: np.ndarray) -> float:
     return float(10 * np.log10(255**2 / error)) if error else float("inf")
 
 
-def distorted_frames(picture: np.ndarray, types: list[Type], folder: Path) -> tuple[np.ndarray, dict[tuple[str, int], np.ndarray]]:
+Copies = dict[tuple[str, int], np.ndarray]  # by type and level
+
+
+def distorted_frames(picture: np.ndarray, types: list[Type], folder: Path) -> tuple[np.ndarray, Copies]:
     """The frames (N, H, W, 3) of a pan over the picture, and of every copy that `vqmeter distort` makes of it."""
     height, width = (n // 16 * 16 for n in (picture.shape[0], picture.shape[1] - FRAMES * 2))
     pan = folder / "pan.y4m"

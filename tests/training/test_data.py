@@ -99,7 +99,8 @@ def test_pseudo_labels_are_the_metric_and_are_kept(distorted, tmp_path):
         assert item.score == pytest.approx(report.results[0].pooled["ssim_y"]["score"], abs=1e-9)
     before = (tmp_path / "labels.ndjson").read_text()
     again = pseudo_labels(bare, "ssim", cache=cache, jobs=2)
-    assert (tmp_path / "labels.ndjson").read_text() == before and [i.score for i in again.items] == [i.score for i in found.items]
+    assert (tmp_path / "labels.ndjson").read_text() == before
+    assert [i.score for i in again.items] == [i.score for i in found.items]
 
 
 def test_a_metric_of_several_scores_has_one_named(distorted):

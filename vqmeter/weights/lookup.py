@@ -102,9 +102,9 @@ def _candidates(name: str, spots: list[Path]) -> Iterator[tuple[Path, Weights | 
     for entry in sorted((e for e in entries() if name in (e.name, e.model)), key=lambda e: e.name != name):
         paths += _files_of(entry, folders)
     for path in paths:
-        entry = known.get(path.name)
+        named = known.get(path.name)
         if path.is_file():
-            yield path, None if entry is not None and entry.bundled and path.parent != manifest.bundled() else entry
+            yield path, None if named is not None and named.bundled and path.parent != manifest.bundled() else named
 
 
 def _files_of(entry: Weights, folders: list[Path]) -> list[Path]:
