@@ -67,8 +67,8 @@ class Hybrid:
         "blocks at full, half and quarter size, their spread, how much of them is fine detail, the share of samples without "
         "any step, steps on the grid of 8, contrast, gradients of chroma; change between frames before and after blocks may "
         "shift, its spread, the share of blocks that stand still. From the bitstream: log2 bits a pixel of I frames and, "
-        "apart from them, of all others. Averaged over frames; what a video lacks (a second frame, I frames or others) "
-        "counts as usual in the data fitted to. All frames are looked at; --subsample changes what is measured.",
+        "apart from them, of all others. Averaged over frames; what a video lacks counts as usual in the "
+        "data fitted to, bits of a type it lacks as those of the other. Looks at all frames: --subsample changes the score.",
         source="Ours. Of the kind of Rec. ITU-T P.1204.5.",
         differs="P.1204.5 knows bitrate, codec, size and rate, and predicts opinions of what a screen shows; here bits are "
         "counted apart for I frames and others, size and rate are left out, and the numbers follow VMAF.",
