@@ -267,7 +267,7 @@ def test_pairs_and_dover(tmp_path):
 
 
 def test_names_are_helped(tmp_path):
-    assert set(EXPECTED) | {"pairs", "dover", "csv"} == set(NAMES)
+    assert set(EXPECTED) | {"pairs", "dover", "csv", "distorted"} == set(NAMES)
     with pytest.raises(UsageError, match="did you mean konvid-1k"):
         open_dataset("konvid1k", tmp_path)
     with pytest.raises(MissingInputError):

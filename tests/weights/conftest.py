@@ -27,6 +27,7 @@ class Home:
         for folder in (self.data, self.bundled):
             folder.mkdir(parents=True)
         self.entries: list[dict[str, Any]] = json.loads((manifest.bundled() / "manifest.json").read_text())["weights"]
+        self.entries = [entry for entry in self.entries if not entry.get("bundled")]
         self.write()
 
     def add(self, **fields: Any) -> None:
