@@ -215,6 +215,34 @@ def test_frame_facts_of_a_container(tmp_path):
     source.close()
 
 
+def test_bare_streams_have_sizes_but_no_times(tmp_path):
+    """Oracle: the same pictures in an MP4, whose packets carry times and differ by start codes only."""
+    bare, timed = (open_video(write_video(tmp_path / name, frames=20, options={"bf": "2"})) for name in ("a.264", "a.mp4"))
+    frames, expected = list(bare.frames()), list(timed.frames())
+    assert {f.type for f in expected} == {"I", "P", "B"} and len({f.bytes for f in expected}) > 15
+    assert [(f.type, f.pts, f.time) for f in frames] == [(f.type, None, n / 25) for n, f in enumerate(expected)]
+    assert all(abs(f.bytes - g.bytes) <= 8 for f, g in zip(frames[1:], expected[1:], strict=True))
+    with av.open(str(tmp_path / "a.264")) as container:
+        assert sorted(f.bytes for f in frames) == sorted(p.size for p in container.demux(video=0) if p.size)
+    assert not bare._stream.codec_context.copy_opaque  # with it, closing a decoder at work may never end
+    bare.close()
+    timed.close()
+
+
+def test_a_picture_with_a_colour_profile_survives_a_collection(tmp_path):
+    """In a process of its own, for what fails here is no exception."""
+    from PIL import Image, ImageCms
+
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    Image.new("RGB", (8, 8), (1, 2, 3)).save(tmp_path / "a.png", icc_profile=profile)
+    code = (
+        "import gc, sys; from vqmeter.sources import open_video; source = open_video(sys.argv[1])\n"
+        "print([int(p[0, 0]) for f in source.frames() for p in f.planes]); source.close(); del source; gc.collect()"
+    )
+    run = subprocess.run([sys.executable, "-c", code, str(tmp_path / "a.png")], capture_output=True, text=True)
+    assert (run.returncode, run.stdout.strip()) == (0, "[1, 2, 3]"), run.stderr
+
+
 @pytest.mark.parametrize("name", ["a.mp4", "a.264", "a.yuv", "a.y4m"])
 def test_starting_later_gives_the_same_frames(tmp_path, name):
     if name.endswith(("yuv", "y4m")):

@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Generator, Iterator
 from fractions import Fraction
+from itertools import count
 from typing import Any, BinaryIO
 
 import av
@@ -28,6 +29,8 @@ _PRIMARIES = {1: "bt709", 4: "bt470m", 5: "bt470bg", 6: "smpte170m", 7: "smpte24
               12: "p3"}  # fmt: skip
 _TRANSFERS = {1: "bt709", 4: "gamma22", 5: "gamma28", 6: "smpte170m", 7: "smpte240m", 8: "linear", 13: "srgb", 14: "bt2020-10",
               15: "bt2020-12", 16: "smpte2084", 18: "arib-std-b67"}  # fmt: skip
+#: Packets without a time are numbered from here on, where no time lies.
+_UNTIMED = -(1 << 62)
 _FIELD_ORDERS = {1: "progressive", 2: "tt", 3: "bb", 4: "tb", 5: "bt"}
 
 
@@ -44,13 +47,15 @@ class ContainerSource:
         self._container = self._open(path, stream)
         try:
             self._stream = self._video_stream()
+            self._sizes: dict[int | None, int] = {}
+            self._untimed = count(_UNTIMED)
             self._packets = 0
             self._decoded = self._decode()
             try:
-                self._first = next(self._decoded)
+                self._first: Any = next(self._decoded)
             except StopIteration:
                 raise DecodeError(f"{self._name}: no frame could be decoded; the file is empty or cut short") from None
-            self._pix_fmt, self._swscale = self._layout(self._first.format)
+            self._pix_fmt, self._swscale = self._layout(self._first[0].format)
             self.info = self._describe(path)
         except BaseException:
             self._container.close()
@@ -92,7 +97,6 @@ class ContainerSource:
         stream.thread_type = "AUTO"
         stream.codec_context.thread_count = self._options.threads
         stream.codec_context.options = {"max_pixels": str(self._options.max_pixels)}
-        stream.codec_context.copy_opaque = True  # what hangs on a packet, here its size, comes out on its picture
         return stream
 
     def _layout(self, fmt: Any) -> tuple[PixelFormat, str | None]:
@@ -111,7 +115,7 @@ class ContainerSource:
             return PixelFormat.parse(target), target
 
     def _describe(self, path: str) -> VideoInfo:
-        stream, frame, container = self._stream, self._first, self._container
+        stream, frame, container = self._stream, self._first[0], self._container
         context = stream.codec_context
         fmt = self._pix_fmt
         size = container.size if container.size and container.size > 0 else None
@@ -143,18 +147,18 @@ class ContainerSource:
             again.close()
 
     def frames(self, start: float = 0.0) -> Iterator[Frame]:
-        origin = self._first.time or 0.0
+        origin = self._first[0].time or 0.0
         pictures = self._from_start() if start <= 0 or not self._seek(origin + start) else self._decode()
         rate = self.info.rate or Fraction(25)
         index = 0
-        for number, picture in enumerate(pictures):
+        for number, (picture, size) in enumerate(pictures):
             time = number / float(rate) if picture.time is None else picture.time - origin
             if time < start - 0.5 / float(rate) - 1e-9:
                 continue
-            yield self._frame(picture, index, time)
+            yield self._frame(picture, size, index, time)
             index += 1
 
-    def _from_start(self) -> Iterator[Any]:
+    def _from_start(self) -> Iterator[tuple[Any, int | None]]:
         yield self._first
         self._first = None
         yield from self._decoded
@@ -171,19 +175,36 @@ class ContainerSource:
         self._packets = -1  # no longer counts from the first
         return True
 
-    def _decode(self) -> Generator[Any, None, None]:
+    def _decode(self) -> Generator[tuple[Any, int | None], None, None]:
+        """Pictures, each with the size of its packet."""
         number = 0
         try:
             for packet in self._container.demux(self._stream):
                 if packet.size:
-                    packet.opaque = [packet.size]  # a list of its own: equal objects are mixed up
+                    self._mark(packet)
                     self._packets += self._packets >= 0
                 for picture in packet.decode():
-                    yield picture
+                    yield picture, self._size(picture)
                     number += 1
         except av.error.FFmpegError as error:
             raise DecodeError(f"{self._name}: {self._what_failed(number)} ({_reason(error)})") from None
         self._check_end()
+
+    def _mark(self, packet: Any) -> None:
+        """Note a packet's size under its time, or under a number that goes the way of a time.
+
+        FFmpeg can hang a value on a packet (`copy_opaque`), but PyAV lets go of it on the decoder's threads: these wait for
+        the interpreter, which waits for them when the decoder is closed.
+        """
+        if packet.pts is None:
+            packet.pts = next(self._untimed)
+        self._sizes[packet.pts] = packet.size
+
+    def _size(self, picture: Any) -> int | None:
+        size = self._sizes.pop(picture.pts, None)
+        if picture.pts is not None and picture.pts < _UNTIMED // 2:
+            picture.pts = None
+        return size
 
     def _what_failed(self, number: int) -> str:
         if number:
@@ -198,7 +219,7 @@ class ContainerSource:
         if 0 <= self._packets < promised and "mp4" in self._container.format.name:
             raise DecodeError(f"{self._name}: cut short: {self._packets} of {promised} frames are there")
 
-    def _frame(self, picture: Any, index: int, time: float) -> Frame:
+    def _frame(self, picture: Any, size: int | None, index: int, time: float) -> Frame:
         if (picture.width, picture.height) != (self.info.width, self.info.height):
             raise DecodeError(f"{self._name}: the picture changes from {self.info.width}x{self.info.height} to "
                               f"{picture.width}x{picture.height} at frame {index}; cut the stream there")  # fmt: skip
@@ -206,7 +227,6 @@ class ContainerSource:
             raise DecodeError(f"{self._name}: the pixel format changes from {self._pix_fmt.name} to {picture.format.name} "
                               f"at frame {index}; cut the stream there")  # fmt: skip
         kind = av.video.frame.PictureType(picture.pict_type).name
-        size = picture.opaque[0] if picture.opaque else None
         if self._swscale is not None:
             picture = picture.reformat(format=self._swscale)
         planes = planes_of(picture, self._pix_fmt)

@@ -44,11 +44,16 @@ class Whole(nn.Module):  # type: ignore[misc]
         self.sight, self.pixels, self.layer, self.begin = sight, pixels, layer, begin
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, outputs) of windows (N, sides, 3, 16, 112, 112), or of what block `begin` made of them."""
+        """(N, outputs) of windows (N, sides, 3, 16, 112, 112), or of what block `begin` made of them.
+
+        From block 5 on in float32: where clips are two frames deep, oneDNN's 16-bit gradients hold memory nobody wrote.
+        """
         sides = list(x.unbind(1)) if self.begin else self.sight.inputs(x, self.pixels)
         fed = torch.cat(sides).contiguous(memory_format=torch.channels_last_3d)
-        found = self.network.features(fed, self.layer, self.begin).float()
-        return self.head.outputs(self.sight.joined(found.chunk(len(sides))))
+        seen = self.network.maps(fed, self.begin, networks.BLOCKS - 1).float()
+        with torch.autocast(x.device.type, enabled=False):
+            found = self.network.features(seen, self.layer, networks.BLOCKS - 1)
+            return self.head.outputs(self.sight.joined(found.chunk(len(sides))))
 
     def state(self) -> State:
         """The network's tensors, batch norms folded; no training after that."""
