@@ -234,6 +234,13 @@ def test_a_weight_file_may_be_begun_from(data, trained, tmp_path):
         trained("c3d:hidden=32", data, init=mine, steps=1)
 
 
+def test_first_filters_may_begin_blind_to_brightness(data, trained):
+    for detail, blind in (("true", True), ("false", False)):
+        out, _ = trained(f"c3d:{THIN}:detail={detail}", data, scored=":crops=2", steps=1, rate=0.0)
+        sums = out.state["backbone.conv1.weight"].sum((3, 4)).abs().max()
+        assert bool(sums < 1e-6) is blind
+
+
 def test_every_comparison_runs(dataset, cached, monkeypatch, backbone):
     monkeypatch.setenv("VQMETER_WEIGHTS", backbone)
     few = dataclasses.replace(dataset, items=dataset.items[:12])

@@ -34,12 +34,12 @@ from vqmeter.training.run import Run
 class C3d:
     """Options of C3D's recipe, without a reference.
 
-    `finetune` is how many of the five blocks are trained along, `norms` whether batch norms follow their convolutions.
-    Of crops: `variants` copies of a source a draw, `rank` the weight of their order, `places` the stretches of 20 frames
-    kept of each video (0: all of it), `rounds` the draws from a source an epoch, `far` the share whose frames each show another
-    place, as frames far apart do (equal16 of a long video). `hold` items at random, whatever their
-    content, are kept from training and judged, as in the report. clips, view, crops and phases are as in scoring; dropout is
-    0.5, from scratch 0.1.
+    `finetune` is how many of the five blocks are trained along, `norms` whether batch norms follow their convolutions; from
+    scratch `detail` begins with first filters that do not see brightness. Of crops: `variants` copies of a source a draw,
+    `rank` the weight of their order, `places` the stretches of 20 frames kept of each video (0: all of it), `rounds` the
+    draws from a source an epoch, `far` the share whose frames each show another place, as frames far apart do (equal16 of a
+    long video). `hold` items at random, whatever their content, are kept from training and judged, as in the report. clips,
+    view, crops and phases are as in scoring; dropout is 0.5, from scratch 0.1.
     """
 
     head: Literal["mlp", "ridge", "svr"] = "mlp"
@@ -57,6 +57,7 @@ class C3d:
     scratch: bool = False
     width: float = 0.25
     fc_rank: int = 64
+    detail: bool = False
     variants: int = 4
     rank: float = 1.0
     places: int = 4

@@ -61,8 +61,9 @@ class Whole(nn.Module):  # type: ignore[misc]
         return {key: value.detach().cpu() for key, value in self.network.state_dict().items()}
 
 
-def fresh(shape: tuple[str, float, int]) -> networks.C3d:
-    """A network at random: He's normal weights, no biases."""
+def fresh(shape: tuple[str, float, int], detail: bool = False) -> networks.C3d:
+    """A network at random: He's normal weights, no biases. With `detail` the first filters sum to nothing over a picture, so
+    that batch norms scale them to edges and grain and not to brightness."""
     network = networks.C3d(0, *shape)
     for module in network.modules():
         if isinstance(module, (nn.Conv3d, nn.Linear)):
@@ -70,6 +71,9 @@ def fresh(shape: tuple[str, float, int]) -> networks.C3d:
             nn.init.kaiming_normal_(module.weight, nonlinearity=kind)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+    if detail:
+        with torch.no_grad():
+            network.conv1.weight -= network.conv1.weight.mean((3, 4), keepdim=True)
     return network
 
 

@@ -72,7 +72,7 @@ def begin(recipe: C3d, run: Run) -> Start:
         said = {"width": recipe.width, "fc_rank": recipe.fc_rank, "layer": recipe.layer}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_of(run.seed, recipe.name, "network"))
-            state = fresh(nr.shape(said)).state_dict()
+            state = fresh(nr.shape(said), recipe.detail).state_dict()
         mean, std = recipe.own_pixels
         how = {"order": "RGB", "divide": 1.0, "mean": [mean] * 3, "std": [std] * 3}
         return Start(state, said, Pixels("RGB", 1.0, (mean,) * 3, (std,) * 3), how, {}, {})
