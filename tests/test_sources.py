@@ -58,9 +58,7 @@ def test_names_say_size_format_and_rate(name, expected):
     assert guess(name) == expected
 
 
-@pytest.mark.parametrize(
-    "fmt", ["yuv420p", "yuv422p10le", "gray12be", "nv12", "p010le", "yuv444p16le", "rgb24", "yuyv422"]
-)
+@pytest.mark.parametrize("fmt", ["yuv420p", "yuv422p10le", "gray12be", "nv12", "p010le", "yuv444p16le", "rgb24", "yuyv422"])
 def test_raw_frames_are_read_by_position(tmp_path, fmt):
     pixel = PixelFormat.parse(fmt)
     size = pixel.frame_bytes(17, 11)

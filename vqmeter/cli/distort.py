@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -88,7 +88,7 @@ def command(source: str, folder: str, **options: Any) -> int:
     says how each was made. What was made before in the same way is not made again.
     """
     from vqmeter.cli import complain, show_traceback
-    from vqmeter.distortions.files import files_in, look, plan, run
+    from vqmeter.distortions.files import copies, files_in, look, plan, run
     from vqmeter.errors import VqmeterError
     from vqmeter.report import gravest
     from vqmeter.settings import cpu_count
@@ -110,7 +110,7 @@ def command(source: str, folder: str, **options: Any) -> int:
             _check_fit(inputs[-1], chosen, complain if not options["quiet"] else lambda _: None)
         except VqmeterError as error:
             failed(error)
-    tasks = plan(inputs, lambda one: _for(one, chosen, levels), folder, options["seed"], *forms)
+    tasks = plan(inputs, lambda one: copies(one, chosen, levels), folder, options["seed"], *forms)
     jobs = options["jobs"] or cpu_count()
     with progress("files", options) as update:
         for failure in run(tasks, folder, reading, jobs, options["overwrite"], update):
@@ -167,22 +167,6 @@ def _forms(forms: tuple[str, ...]) -> tuple[str, str]:
     if len(pictures) > 1 or len(videos) > 1:
         raise UsageError("--format: one form for pictures and one for video")
     return pictures[0], videos[0]
-
-
-def _for(one: Input, chosen: list[Type], levels: list[int] | None) -> Iterator[tuple[Type, list[int]]]:
-    """What is to be made of an input.
-
-    Raises
-        UsageError: a type has no such level.
-    """
-    from vqmeter.distortions import preset
-
-    for kind in chosen or preset("tid" if one.picture else "video"):
-        if kind.kind == "picture" or not one.picture:
-            wanted = levels or list(range(1, len(kind.levels) + 1))
-            for level in wanted:
-                kind.value(level)
-            yield kind, wanted
 
 
 def _check_fit(one: Input, chosen: list[Type], say: Callable[[str], None]) -> None:

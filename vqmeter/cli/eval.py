@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vqmeter.cli import complain
+from vqmeter.cli.labels import check, opened, tell_notes
 from vqmeter.cli.options import Command, compute_options, weights_options
 from vqmeter.cli.progress import progress
 from vqmeter.errors import UsageError
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from vqmeter.evaluation.scores import ScoreTable
     from vqmeter.training.datasets import Dataset
 
-_LISTS = ("csv", "pairs", "dover")
 _FITS = {"4": (4,), "5": (5,), "both": (4, 5), "none": ()}
 
 
@@ -125,25 +125,12 @@ def _check_words(paths: tuple[str, ...], options: dict[str, Any]) -> None:
 
 def _labels(paths: tuple[str, ...], options: dict[str, Any]) -> Dataset:
     """The human scores, with everything wrong with them said."""
-    from vqmeter.errors import InputError
-    from vqmeter.training.datasets import open_dataset, problems
-
-    name, extra = options["dataset"] or "csv", {}
-    if name == "csv":
-        extra = {"score": options["label"], "file": options["file"]}
-    if name in _LISTS:
-        extra |= {"higher_is_better": not options["labels_lower"], "root": options["media"]}
-    labels = open_dataset(name, paths[-1], **extra)
+    labels = opened(options["dataset"] or "csv", paths[-1], options)
     if os.path.isfile(paths[-1]):
         labels = replace(labels, name=os.path.basename(paths[-1]))
     if options["dataset"]:
-        found = problems(labels, media=len(paths) == 1)
-        for line in found:
-            complain(line)
-        if found and not options["allow_missing"]:
-            raise InputError(f"{labels.name}: {len(found)} problems with this copy; --allow-missing goes on with what is there")
-    for note in labels.notes if not options["quiet"] else ():
-        complain(note)
+        check(labels, options, media=len(paths) == 1)
+    tell_notes(labels, options)
     return labels
 
 
@@ -210,11 +197,12 @@ def _tell(pairs: Pairs, options: dict[str, Any]) -> int:
 
 
 def _write(document: dict[str, Any], options: dict[str, Any]) -> None:
-    from vqmeter.evaluation.rendering import render_json, render_table, write_text
+    from vqmeter.evaluation.rendering import render_json, render_table
+    from vqmeter.writers import write_whole
 
     output, form = options["output"], options["form"]
     if output and output != "-":
-        write_text(output, render_json(document))
+        write_whole(output, render_json(document))
     if output == "-" or form == "json":
         click.echo(render_json(document), nl=False)
     elif form == "table" or not output:

@@ -23,6 +23,9 @@ def command(name: str | None, form: str, debug: bool) -> None:
     family = "nr" if name in NAMES["nr"] else "fr"
     names = [(family, name)] if name else [(family, n) for family, table in NAMES.items() for n in table]
     cards = [describe(family, n, metric_class(family, n)) for family, n in names]
+    if name or form == "json":
+        for card in cards:
+            card["weights"] = _weights(card["name"], card["options"])
     if form == "json":
         click.echo(json.dumps(cards if name is None else cards[0], indent=1, allow_nan=False))
     elif name:
@@ -47,7 +50,7 @@ def describe(family: str, name: str, cls: Any) -> dict[str, Any]:
               for score, s in metric.scales().items()}  # fmt: skip
     return {"name": name, "family": family, "title": about.title, "needs": about.needs, "scores": scores,
             "options": options, "definition": about.definition, "differs": about.differs, "source": about.source,
-            "validated": about.validated, "weights": _weights(name, options)}  # fmt: skip
+            "validated": about.validated}  # fmt: skip
 
 
 def _weights(name: str, options: dict[str, Any]) -> dict[str, Any] | None:

@@ -40,7 +40,7 @@ def _suggest(word: str, names: list[str]) -> str:
     split = [name for name in names if name.startswith("-") and word.startswith(name) and len(name) < len(word)]
     if split and not name_like(letters):
         longest = max(split, key=len)
-        return f"write the value apart: {longest} {word[len(longest):].lstrip('=')}"
+        return f"write the value apart: {longest} {word[len(longest) :].lstrip('=')}"
     near = difflib.get_close_matches(letters, [n.lstrip("-") for n in names], n=1, cutoff=0.5)
     match = next((n for n in names if near and n.lstrip("-") == near[0]), None)
     return f"did you mean {match}?" if match else f"a file of that name is ./{word}"

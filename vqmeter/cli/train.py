@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from vqmeter.cli import complain
+from vqmeter.cli.labels import check, opened, tell_notes
 from vqmeter.cli.options import Command, compute_options, stack
-from vqmeter.errors import InputError, UsageError
+from vqmeter.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vqmeter.distortions import Type
-    from vqmeter.distortions.files import Input
     from vqmeter.training.data import Data
     from vqmeter.training.datasets import Dataset
     from vqmeter.training.recipes import Comparison, Recipe
@@ -164,7 +163,6 @@ def _running(folder: Path, options: dict[str, Any]) -> Iterator[Run]:
 def _dataset(data: str, folder: Path, options: dict[str, Any]) -> Dataset:
     """DATA as items, distorted and labelled where that is asked for, with everything wrong with it said."""
     from vqmeter.settings import cpu_count
-    from vqmeter.training.datasets import open_dataset, problems
     from vqmeter.training.labels import pseudo_labels
 
     if options["distort"]:
@@ -173,23 +171,11 @@ def _dataset(data: str, folder: Path, options: dict[str, Any]) -> Dataset:
     name = options["dataset"] or ("distorted" if is_folder else "csv" if os.path.isfile(data) else None)
     if name is None:
         raise UsageError(f"{data}: --dataset NAME says how this folder is laid out; --distort makes copies of pristine media")
-    extra: dict[str, Any] = {"root": options["media"]} if name in ("csv", "pairs", "dover", "distorted") else {}
-    if name in ("csv", "pairs", "dover"):
-        extra["higher_is_better"] = not options["labels_lower"]
-    if name == "csv":
-        extra["score"] = options["label"]
-    dataset = open_dataset(name, data, **extra)
-    found = [line for line in problems(dataset) if "without a score" not in line]
-    for line in found:
-        complain(line)
-    if found and not options["allow_missing"]:
-        raise InputError(f"{dataset.name}: {len(found)} problems with this copy; --allow-missing goes on with what is there")
+    dataset = opened(name, data, options)
+    check(dataset, options, scores=False)
     if options["allow_missing"]:
-        from dataclasses import replace
-
         dataset = replace(dataset, items=tuple(i for i in dataset.items if os.path.isfile(i.path)))
-    for note in dataset.notes if not options["quiet"] else ():
-        complain(note)
+    tell_notes(dataset, options)
     if options["labels"] is None:
         return dataset
     return pseudo_labels(dataset, options["labels"], cache=str(folder / "labels.ndjson"), threads=1,
@@ -199,7 +185,7 @@ def _dataset(data: str, folder: Path, options: dict[str, Any]) -> Dataset:
 def _distort(data: str, folder: Path, options: dict[str, Any]) -> str:
     """Distorted copies of pristine media, made once."""
     from vqmeter.distortions import PRESETS, find, preset
-    from vqmeter.distortions.files import files_in, look, plan, run
+    from vqmeter.distortions.files import copies, files_in, look, plan, run
     from vqmeter.settings import cpu_count
     from vqmeter.sources import InputOptions
 
@@ -208,10 +194,7 @@ def _distort(data: str, folder: Path, options: dict[str, Any]) -> str:
     reading = InputOptions(threads=1)
     inputs = [look(path, reading) for path in files_in(data, str(folder))]
 
-    def wanted(one: Input) -> list[tuple[Type, range]]:
-        return [(t, range(1, len(t.levels) + 1)) for t in types if t.kind == "picture" or not one.picture]
-
-    tasks = plan(inputs, wanted, str(folder), options["seed"])
+    tasks = plan(inputs, lambda one: copies(one, types), str(folder), options["seed"])
     for failure in run(tasks, str(folder), reading, options["jobs"] or cpu_count(), False, None):
         raise failure
     return str(folder)
@@ -234,13 +217,13 @@ def _train(name: str, recipe: Recipe, data: Data, run: Run, options: dict[str, A
 
 
 def _compare(recipe: Recipe, comparison: Comparison, parts: list[Data], run: Run, options: dict[str, Any]) -> int:
-    from vqmeter.report import strict
+    from vqmeter.evaluation.rendering import render_json
     from vqmeter.training.comparison import compare, render, to_json
-    from vqmeter.training.run import write
+    from vqmeter.writers import write_whole
 
     rows = compare(recipe, comparison, parts, run)
     for line in render(comparison, rows):
         click.echo(line)
     if options["output"]:
-        write(Path(options["output"]), json.dumps(strict(to_json(comparison, rows)), indent=1) + "\n")
+        write_whole(options["output"], render_json(to_json(comparison, rows)))
     return 0

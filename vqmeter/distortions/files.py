@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from vqmeter.distortions import Type, generator
+from vqmeter.distortions import Type, generator, preset
 from vqmeter.distortions.table import Row, Table
 from vqmeter.errors import InputError, MissingInputError, OutputError, UsageError, VqmeterError
 from vqmeter.frames import VideoInfo
@@ -85,6 +85,20 @@ def look(path: str, options: InputOptions) -> Input:
         return Input(path, stem, count == 1, source.info)
     finally:
         source.close()
+
+
+def copies(one: Input, chosen: Sequence[Type], levels: list[int] | None = None) -> Iterator[tuple[Type, list[int]]]:
+    """The types among `chosen` that suit an input (its preset where none is named), each at `levels` or at all of its own.
+
+    Raises
+        UsageError: a type has no such level.
+    """
+    for kind in chosen or preset("tid" if one.picture else "video"):
+        if kind.kind == "picture" or not one.picture:
+            wanted = levels or list(range(1, len(kind.levels) + 1))
+            for level in wanted:
+                kind.value(level)
+            yield kind, wanted
 
 
 def plan(inputs: Sequence[Input], types: Callable[[Input], Iterable[tuple[Type, Iterable[int]]]], folder: str, seed: int,

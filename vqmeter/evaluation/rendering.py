@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from vqmeter.report import strict
-from vqmeter.writers import whole
 from vqmeter.writers.tables import can_say
 
 _TITLES = {"srocc": "SROCC", "krocc": "KROCC", "plcc": "PLCC", "rmse": "RMSE", "plcc_logistic4": "PLCC log-4",
@@ -109,13 +108,3 @@ def _number(value: float | None) -> str:
 
 def _p(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.2g}"
-
-
-def write_text(path: str, text: str) -> None:
-    """Write a file whole or not at all.
-
-    Raises
-        OutputError: the disk is full, or the place cannot be written.
-    """
-    with whole(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
-        file.write(text)

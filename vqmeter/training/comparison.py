@@ -20,7 +20,8 @@ from vqmeter.report import strict
 from vqmeter.training.cards import figures, per_reference
 from vqmeter.training.data import Data
 from vqmeter.training.recipes import Comparison, Recipe, with_options
-from vqmeter.training.run import Run, write
+from vqmeter.training.run import Run
+from vqmeter.writers import write_whole
 
 PUBLISHED_ONLY: Mapping[str, Any] = {"published": "only"}  # options of a row that the source has and no recipe makes
 
@@ -80,7 +81,7 @@ def _one(recipe: Recipe, data: Data, run: Run) -> dict[str, float]:
         raw = np.asarray(trained.predict(items), np.float64)
         found |= figures(raw, items, trained, data) | {"srocc_per_reference": per_reference(raw, items, trained, data)}
     run.folder.mkdir(parents=True, exist_ok=True)
-    write(kept, json.dumps(strict(found)))
+    write_whole(kept, json.dumps(strict(found)))
     return found
 
 

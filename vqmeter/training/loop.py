@@ -21,11 +21,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vqmeter.errors import DeviceError, WeightsError
+from vqmeter.errors import DeviceError, UsageError, WeightsError
 from vqmeter.tensors import dtype_of
 from vqmeter.training import need
-from vqmeter.training.run import Run, seed_of, write
-from vqmeter.writers import whole
+from vqmeter.training.run import Run, seed_of
+from vqmeter.writers import whole, write_whole
 
 OPTIMISERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD, "rmsprop": torch.optim.RMSprop}
 
@@ -257,7 +257,7 @@ class Trainer:
         log = self.run.folder / "log.jsonl"
         others = [line for line in _lines(log) if json.loads(line).get("stage") != self.name]
         self.run.folder.mkdir(parents=True, exist_ok=True)
-        write(log, "\n".join([*others, *rows]) + "\n")
+        write_whole(log, "\n".join([*others, *rows]) + "\n")
         draw(log)
 
 
@@ -293,7 +293,7 @@ def draw(log: Path) -> None:
     """`curves.png` beside a log: the loss and what is validated, a panel a stage. Without matplotlib nothing is drawn."""
     try:
         figure = need("matplotlib.figure", "plots", "curves")
-    except Exception:
+    except UsageError:
         return
     rows = [json.loads(line) for line in _lines(log)]
     stages = list(dict.fromkeys(row["stage"] for row in rows))

@@ -22,14 +22,12 @@ from vqmeter.evaluation.correlation import srocc
 from vqmeter.evaluation.splits import split
 from vqmeter.metrics.natural import FEATURES, Floats, Picture, brightness
 from vqmeter.metrics.nr import brisque, niqe
-from vqmeter.metrics.nr.c3d import svr
 from vqmeter.sources import InputOptions, open_video
-from vqmeter.training import need
+from vqmeter.training.regression import machine, predict
 from vqmeter.weights import State
 
 SHARP = 0.75
 COSTS, GAMMAS = (1.0, 4.0, 16.0, 64.0), (0.05, 0.1, 0.2, 0.5)
-EPSILON = 0.1  # of the labels' standard deviation
 FOLDS = "5-fold"
 
 
@@ -46,7 +44,16 @@ def features_of(path: str, options: InputOptions | None = None) -> Floats:
     Raises
         InputError: no frame has any texture, or the file cannot be read.
     """
-    found = [one for picture in pictures(path, options) if (one := brisque.features(picture)) is not None]
+    return mean_features(pictures(path, options), path)
+
+
+def mean_features(frames: Iterable[Picture], path: str) -> Floats:
+    """The mean of BRISQUE's numbers over the frames of `path`, (36,) float64.
+
+    Raises
+        InputError: no frame has any texture.
+    """
+    found = [one for picture in frames if (one := brisque.features(picture)) is not None]
     if not found:
         raise InputError(f"{path}: no frame has any texture, so there is nothing to learn from it; leave it out")
     mean: Floats = np.mean(found, 0)
@@ -95,23 +102,14 @@ def search(features: Floats, labels: Floats, groups: Sequence[str], seed: int = 
     for cost, gamma in itertools.product(COSTS, GAMMAS):
         predicted = np.zeros(len(labels))
         for train, test in folds:
-            fitted = svr(regression(features[train], labels[train], Setting(cost, gamma)))
-            predicted[test] = fitted(torch.from_numpy(features[test])).numpy()
+            fitted = regression(features[train], labels[train], Setting(cost, gamma))
+            predicted[test] = predict(fitted, features[test])
         found.append(Setting(cost, gamma, srocc(predicted, labels)))
     return max(found, key=lambda setting: np.nan_to_num(setting.srocc, nan=-1))
 
 
 def regression(features: Floats, labels: Floats, setting: Setting) -> State:
     """The regression of one setting, `svr.*` as the metric reads it: trained on labels of mean 0 and deviation 1."""
-    SVR = need("sklearn.svm", "train", "fitting a support vector regression").SVR
     low, high = features.min(0), features.max(0)
     middle, half = (high + low) / 2, np.where(high > low, (high - low) / 2, 1.0)
-    mean, deviation = labels.mean(), labels.std() or 1.0
-    fitted = SVR(C=setting.cost, gamma=setting.gamma, epsilon=EPSILON).fit(
-        (features - middle) / half, (labels - mean) / deviation
-    )
-    state = {
-        "mean": middle, "std": half, "support": fitted.support_vectors_, "dual": fitted.dual_coef_[0] * deviation,
-        "gamma": np.array(setting.gamma), "intercept": fitted.intercept_[0] * deviation + mean,
-    }  # fmt: skip
-    return {f"svr.{key}": torch.from_numpy(np.asarray(value, np.float32)) for key, value in state.items()}
+    return machine((features - middle) / half, labels, middle, half, setting.cost, setting.gamma)

@@ -21,6 +21,7 @@ from vqmeter.weights import State
 Floats = NDArray[np.float64]
 STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0)  # of the ridge, by the number of items
 COSTS = (0.1, 1.0, 10.0, 100.0)
+EPSILON = 0.1  # of the labels' deviation
 FOLDS = 5
 
 
@@ -44,7 +45,7 @@ def support_vectors(features: Floats, labels: Floats, groups: Sequence[str], see
 def linear(weight: Sequence[float] | Floats, intercept: float, mean: Floats | float = 0.0, std: Floats | float = 1.0) -> State:
     """`svr.*` of weight . (x - mean) / std + intercept."""
     weight = np.asarray(weight, np.float64)
-    return _state(mean=np.broadcast_to(mean, weight.shape), std=np.broadcast_to(std, weight.shape), weight=weight,
+    return packed(mean=np.broadcast_to(mean, weight.shape), std=np.broadcast_to(std, weight.shape), weight=weight,
                   intercept=intercept)  # fmt: skip
 
 
@@ -88,14 +89,25 @@ def _ridge(features: Floats, labels: Floats, strength: float) -> State:
 
 
 def _support_vectors(features: Floats, labels: Floats, cost: float) -> State:
-    regression = need("sklearn.svm", "train", "a regression by support vectors").SVR
     mean, std = _standard(features)
+    return machine((features - mean) / std, labels, mean, std, cost, 1.0 / features.shape[1])
+
+
+def machine(z: Floats, labels: Floats, mean: Floats, std: Floats, cost: float, gamma: float) -> State:
+    """`svr.*` of an RBF-SVR with `cost` and `gamma` on z = (x - mean) / std, (N, K), and (N,) labels.
+
+    Labels are brought to mean 0 and deviation 1 for it, and epsilon is a tenth of their deviation.
+
+    Raises
+        UsageError: scikit-learn is not installed.
+    """
+    regression = need("sklearn.svm", "train", "a regression by support vectors").SVR
     middle, spread = _standard(labels)
-    gamma = 1.0 / features.shape[1]
-    fitted = regression(C=cost, gamma=gamma, epsilon=0.1).fit((features - mean) / std, (labels - middle) / spread)
-    return _state(mean=mean, std=std, support=fitted.support_vectors_, dual=fitted.dual_coef_[0] * spread, gamma=gamma,
+    fitted = regression(C=cost, gamma=gamma, epsilon=EPSILON).fit(z, (labels - middle) / spread)
+    return packed(mean=mean, std=std, support=fitted.support_vectors_, dual=fitted.dual_coef_[0] * spread, gamma=gamma,
                   intercept=fitted.intercept_[0] * spread + middle)  # fmt: skip
 
 
-def _state(**values: Floats | float) -> State:
+def packed(**values: Floats | float) -> State:
+    """`svr.*` in float32, as weight files keep it."""
     return {f"svr.{key}": torch.from_numpy(np.array(value, np.float32)) for key, value in values.items()}

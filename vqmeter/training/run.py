@@ -10,18 +10,22 @@ import hashlib
 import json
 import os
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vqmeter.errors import OutputError, UsageError
 from vqmeter.metric import Context
-from vqmeter.writers import whole
+from vqmeter.writers import whole, write_whole
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 T = TypeVar("T")
 #: What is being done, how much of it is done, and of how much.
@@ -123,7 +127,7 @@ class Run:
                     path.unlink()
         except OSError as error:
             raise OutputError(f"{self.folder}: {(error.strerror or str(error)).lower()}") from None
-        write(mark, said)
+        write_whole(mark, said)
 
 
 def _difference(mark: Path, made_by: Any) -> str:
@@ -134,12 +138,6 @@ def _difference(mark: Path, made_by: Any) -> str:
         return "its run.json is damaged"
     keys = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
     return f"{keys[0]} was {before.get(keys[0])}, now {now.get(keys[0])}"[:120] if keys else "run.json differs"
-
-
-def write(path: Path, text: str) -> None:
-    """A text file, whole."""
-    with whole(str(path)) as temporary, open(temporary, "w", encoding="utf-8") as file:
-        file.write(text)
 
 
 def digest(value: Any) -> str:
@@ -156,3 +154,22 @@ def stamp(paths: Iterable[str | None]) -> list[list[Any]]:
     """What files hang on: path, size and time, for `made_by`."""
     stats = [(p, os.stat(p)) for p in paths if p and os.path.exists(p)]
     return [[p, stat.st_size, stat.st_mtime_ns] for p, stat in stats]
+
+
+@contextmanager
+def seeded(*words: object) -> Iterator[None]:
+    """Torch's random numbers on the CPU follow from `words` within, and afterwards from what they did before."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_of(*words))
+        yield
+
+
+def fingerprint(state: Mapping[str, Tensor]) -> str:
+    """A short name for tensors, by their keys, shapes and values."""
+    found = hashlib.sha256()
+    for key, value in sorted(state.items()):
+        found.update(key.encode() + str(tuple(value.shape)).encode())
+        found.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()[:24]

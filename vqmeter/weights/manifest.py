@@ -110,7 +110,7 @@ class Weights:
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values, without what is empty."""
         values = dataclasses.asdict(self) | {"path": None if self.path is None else str(self.path)}
-        return {key: value for key, value in values.items() if value not in ("", None, {}, False)}
+        return {key: value for key, value in values.items() if value not in ("", None, {}) and value is not False}
 
     def score(self, raw: float) -> float:
         """`raw` on 0..100, higher is better.

@@ -96,6 +96,16 @@ def whole(path: str, ending: str = "") -> Iterator[str]:
                 os.unlink(temporary)
 
 
+def write_whole(path: str | os.PathLike[str], text: str) -> None:
+    """Write a text file whole or not at all.
+
+    Raises
+        OutputError: the disk is full, or the place cannot be written.
+    """
+    with whole(os.fspath(path)) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        file.write(text)
+
+
 def write_text(pieces: Iterator[str], file: IO[str]) -> None:
     for piece in pieces:
         file.write(piece)

@@ -166,9 +166,7 @@ def main() -> None:
         tables = score_dataset(dataset, **{kind: (spec,)}, cache=str(cache), options={"threads": arguments.threads})
         table = next((t for t in tables if t.name in (spec.split(":")[0], f"{spec.split(':')[0]}_y")), tables[0])
         sign = -1 if table.better == "lower" else 1
-        rows[table.name if len(arguments.models) > 1 and ":" not in spec else spec] = judge(
-            dataset, table.values, sign, arguments.pairs
-        )
+        rows[spec] = judge(dataset, table.values, sign, arguments.pairs)
     json.dump(rows, sys.stdout, indent=1)
     if arguments.card:
         text = arguments.card.read_text("utf-8")

@@ -64,10 +64,11 @@ class Dataset:
         return (os.path.relpath(path, self.root) if inside else path).replace(os.sep, "/")
 
 
-def problems(dataset: Dataset, media: bool = True) -> list[str]:
+def problems(dataset: Dataset, media: bool = True, scores: bool = True) -> list[str]:
     """Everything wrong with this copy, a sentence each, to be read before anything is trained; [] when all is well.
 
-    `media` False leaves out whether the files are there, for work on scores alone.
+    `media` False leaves out whether the files are there, for work on scores alone; `scores` False leaves out which items
+    have none, where these may come from elsewhere.
     """
     items, found = dataset.items, []
 
@@ -80,7 +81,8 @@ def problems(dataset: Dataset, media: bool = True) -> list[str]:
         found.append(f"{dataset.name}: {len(items)} items where {dataset.expected} are expected")
     elif not items:
         found.append(f"{dataset.name}: no items")
-    tell("without a score", (dataset.name_of(i.path) for i in items if not math.isfinite(i.score)))
+    if scores:
+        tell("without a score", (dataset.name_of(i.path) for i in items if not math.isfinite(i.score)))
     tell(f"with a score far outside {dataset.low}..{dataset.high}",
          (f"{dataset.name_of(i.path)} ({i.score:g})" for i in items if _outside(dataset, i.score)))  # fmt: skip
     tell("named more than once", (dataset.name_of(p) for p, n in Counter(i.path for i in items).items() if n > 1))
@@ -88,9 +90,9 @@ def problems(dataset: Dataset, media: bool = True) -> list[str]:
         tell("missing files", (dataset.name_of(i.path) for i in items if not os.path.isfile(i.path)))
         references = dict.fromkeys(i.reference for i in items if i.reference)
         tell("missing references", (dataset.name_of(r) for r in references if not os.path.isfile(r)))
-    scores = {item.score for item in items if math.isfinite(item.score)}
-    if len(items) > 1 and len(scores) == 1:
-        found.append(f"{dataset.name}: every score is {scores.pop():g}; is this the right column?")
+    values = {item.score for item in items if math.isfinite(item.score)}
+    if len(items) > 1 and len(values) == 1:
+        found.append(f"{dataset.name}: every score is {values.pop():g}; is this the right column?")
     return found
 
 

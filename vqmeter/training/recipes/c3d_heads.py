@@ -22,10 +22,9 @@ from torch import Tensor, nn
 
 from vqmeter.evaluation.correlation import agreement
 from vqmeter.networks.c3d import Regressor
-from vqmeter.networks.svr import Svr
-from vqmeter.training import need
+from vqmeter.training import regression
 from vqmeter.training.loop import Task, shuffled
-from vqmeter.weights import State, build
+from vqmeter.weights import State
 
 Array = NDArray[Any]
 LAMBDAS = tuple(10.0**power for power in range(-1, 7))
@@ -134,7 +133,7 @@ def ridge(train: Samples, val: Samples | None, whole: Samples) -> State:
 
         def at(cost: float) -> State:
             weight = z.T @ (vectors @ (turned / (values.clip(0) + cost)))
-            return _state(mean, std, middle, weight=weight)
+            return regression.linear(weight, float(middle), mean, std)
 
         return at
 
@@ -147,29 +146,17 @@ def svr(train: Samples, val: Samples | None, whole: Samples) -> State:
     Raises
         UsageError: scikit-learn is not installed.
     """
-    machines = need("sklearn.svm", "train", "head=svr")
 
     def fitted(samples: Samples) -> Callable[[float, float], State]:
         (mean, std), y = spread(samples.x), samples.y[samples.owner, 0].astype(np.float64)
         z = (samples.x - mean).astype(np.float64) / std
-        middle, width = y.mean(), max(float(y.std()), SMALLEST)
 
         def at(cost: float, share: float) -> State:
-            gamma = share / z.shape[1]
-            machine = machines.SVR(kernel="rbf", C=cost, gamma=gamma, epsilon=0.1).fit(z, (y - middle) / width)
-            intercept = float(machine.intercept_[0]) * width + middle
-            return _state(
-                mean, std, intercept, support=machine.support_vectors_, dual=machine.dual_coef_[0] * width, gamma=gamma
-            )
+            return regression.machine(z, y, mean, std, cost, share / z.shape[1])
 
         return at
 
     return _chosen(fitted, list(itertools.product(SVR_COST, SVR_GAMMA)), train, val, whole, (10.0, 1.0))
-
-
-def _state(mean: Array, std: Array, intercept: float, **arrays: Any) -> State:
-    kept = {"mean": mean, "std": std, "intercept": intercept, **arrays}
-    return {f"svr.{key}": torch.tensor(np.asarray(value), dtype=torch.float32) for key, value in kept.items()}
 
 
 def _chosen(fitted: Callable[[Samples], Callable[..., State]], choices: Sequence[tuple[float, ...]], train: Samples,
@@ -187,6 +174,4 @@ def _chosen(fitted: Callable[[Samples], Callable[..., State]], choices: Sequence
 
 def predicted(state: State, samples: Samples) -> Array:
     """(items,) scores of a ridge or SVR."""
-    own = {key.removeprefix("svr."): value for key, value in state.items()}
-    machine = build(lambda: Svr.like(own), own)
-    return samples.pooled(machine(torch.from_numpy(samples.x)).double().numpy())
+    return samples.pooled(regression.predict(state, samples.x))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -27,7 +26,7 @@ from vqmeter.training.recipes import Trained
 from vqmeter.training.recipes import c3d_heads as heads
 from vqmeter.training.recipes.c3d_network import CropTask, NetworkTask, Whole, WindowTask, copied, fresh, settle, windows
 from vqmeter.training.recipes.c3d_windows import Sight, features, maps
-from vqmeter.training.run import Run, seed_of
+from vqmeter.training.run import Run, fingerprint, seeded
 from vqmeter.training.store import Store
 from vqmeter.weights import Label, State, load, load_with_backbone
 
@@ -70,8 +69,7 @@ def begin(recipe: C3d, run: Run) -> Start:
                      {} if backbone is weights else weights.needs)  # fmt: skip
     if recipe.scratch:
         said = {"width": recipe.width, "fc_rank": recipe.fc_rank, "layer": recipe.layer}
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed_of(run.seed, recipe.name, "network"))
+        with seeded(run.seed, recipe.name, "network"):
             state = fresh(nr.shape(said), recipe.detail).state_dict()
         mean, std = recipe.own_pixels
         how = {"order": "RGB", "divide": 1.0, "mean": [mean] * 3, "std": [std] * 3}
@@ -192,8 +190,7 @@ class Job:
     def _head(self, inputs: int) -> networks.Regressor:
         """A new regressor, or the one to begin from, giving standardised labels."""
         outputs = 2 if self.recipe.outputs == "mos+std" else 1
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed_of(self.run.seed, self.recipe.name, "head"))
+        with seeded(self.run.seed, self.recipe.name, "head"):
             head = heads.fresh(inputs, self.recipe.hidden, outputs, self.dropout)
         if "hidden.weight" in self.start.head:
             try:
@@ -241,7 +238,7 @@ class Job:
             owner = np.repeat(np.arange(len(found)), [len(f) for f in found])
             return np.asarray(np.bincount(owner, values) / np.bincount(owner), np.float64)
 
-        shape = dict(zip(("pool5", "width", "fc_rank"), nr.shape(start.said), strict=True)) if own else {}
+        shape = dict(zip(("pool5", "width", "fc_rank"), nr.shape(start.said)[:3], strict=True)) if own else {}
         said = {"layer": recipe.layer, "view": recipe.view, **shape}
         said |= {"mode": self.sight.mode, "fusion": self.sight.fusion} if self.sight.mode else {}
         kind = "scratch" if recipe.scratch else f"{recipe.finetune} blocks trained" if recipe.finetune else "frozen features"
@@ -273,11 +270,3 @@ class Job:
         said = [f"clips={r.clips}"] * (r.clips != "equal16") + [f"phases={r.phases}"] * (r.phases != 1)
         said += [f"crops={r.crops}"] * (r.crops is not None)
         return (f"Score with {':'.join([r.name, *said])}, as it was trained.",) if said else ()
-
-
-def fingerprint(state: State) -> str:
-    """A name for tensors."""
-    digest = hashlib.sha256()
-    for key in sorted(state):
-        digest.update(key.encode() + state[key].detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:24]

@@ -35,8 +35,8 @@ from vqmeter.training.datasets import Item
 from vqmeter.training.loop import Plan, fit
 from vqmeter.training.recipes import About, Comparison, Trained
 from vqmeter.training.recipes.cnn3d_clips import HELD, Clips, Source, begin, made_from, sources
-from vqmeter.training.recipes.cnn3d_video import Floats, Joint, Seen, Video, fingerprint, predicted, stacked, without_lstm
-from vqmeter.training.run import Run, seed_of
+from vqmeter.training.recipes.cnn3d_video import Floats, Joint, Seen, Video, predicted, stacked, without_lstm
+from vqmeter.training.run import Run, fingerprint, seeded
 from vqmeter.weights import Label, State, build, load
 
 _PAPER = "You and Korhonen, ICIP 2019"
@@ -175,14 +175,14 @@ class Cnn3dLstm:
 
     def _clips(self, data: Data, label: Label, layout: Layout, first: State, run: Run) -> Cnn3d:
         """Stage `clips`; made once for all rows of a comparison that share it."""
-        torch.manual_seed(seed_of(run.seed, "clips", "begin"))
         own = under("clip.", first)
         if own:
             clips = network({key: value.clone() for key, value in own.items()}, self.preset)
             clips.requires_grad_(True)
         else:
-            clips = Cnn3d(self.preset, *self.sizes())
-            begin(clips, self.as_published, float(targets(data.train, label).mean()))
+            with seeded(run.seed, "clips", "begin"):
+                clips = Cnn3d(self.preset, *self.sizes())
+                begin(clips, self.as_published, float(targets(data.train, label).mean()))
         clips.dropout.p = self.dropout
 
         def make() -> NDArray[np.float32]:
@@ -222,9 +222,9 @@ class Cnn3dLstm:
             state = without_lstm(self.over, known, y, [item.group or item.path for item in train], run.seed)
             return svr(state), state
         x, whole = stacked(known, seen.layout.whole), seen.layout.whole
-        torch.manual_seed(seed_of(run.seed, "video", "begin"))
         own = under("video.", first)
-        module = GroupLstm(x.shape[2], self.lstm, self.fc)
+        with seeded(run.seed, "video", "begin"):
+            module = GroupLstm(x.shape[2], self.lstm, self.fc)
         if own:
             module = build(lambda: GroupLstm(x.shape[2], self.lstm, self.fc), {k: v.clone() for k, v in own.items()})
         elif not self.as_published:

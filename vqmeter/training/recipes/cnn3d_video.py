@@ -6,7 +6,6 @@ Also here: both at once for `fcn`, on cuts of whole groups.
 from __future__ import annotations
 
 import copy
-import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -26,7 +25,7 @@ from vqmeter.training.datasets import Item
 from vqmeter.training.loop import Task, shuffled
 from vqmeter.training.reading import scores
 from vqmeter.training.recipes.cnn3d_clips import LOSSES, agreement
-from vqmeter.training.run import Run, stamp
+from vqmeter.training.run import Run, fingerprint, stamp
 from vqmeter.training.store import Store
 from vqmeter.weights import State
 
@@ -67,15 +66,6 @@ class Seen:
             raise InputError(f"{item.path}: no frames")
         made: Floats = torch.cat(seen, 1).numpy()
         return made
-
-
-def fingerprint(state: State) -> str:
-    """What tells these tensors from others."""
-    digest = hashlib.sha256()
-    for key, value in sorted(state.items()):
-        digest.update(key.encode() + str(tuple(value.shape)).encode())
-        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:24]
 
 
 class Video(Task):

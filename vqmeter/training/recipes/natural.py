@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vqmeter.errors import InputError, UsageError
+from vqmeter.errors import UsageError
 from vqmeter.metrics.natural import Floats, Picture, brightness
 from vqmeter.metrics.nr import brisque, niqe
 from vqmeter.metrics.nr.c3d import svr
@@ -114,10 +114,6 @@ class Brisque:
         made_by = [stamp([item.path]), item.size, self.frames]
 
         def make() -> Floats:
-            found = [row for picture in _brightness(item, self.frames) if (row := brisque.features(picture)) is not None]
-            if not found:
-                raise InputError(f"{item.path}: no frame has any texture, so there is nothing to learn from it; leave it out")
-            mean: Floats = np.mean(found, 0)
-            return mean
+            return natural.mean_features(_brightness(item, self.frames), item.path)
 
         return run.array("brisque", made_by, make)

@@ -32,8 +32,8 @@ from vqmeter.training import need
 from vqmeter.training.datasets import Item
 from vqmeter.training.reading import as_reference
 from vqmeter.training.recipes.rankiqa_crops import Cropper, CropTask, Groups
-from vqmeter.training.run import Run, write
-from vqmeter.writers import whole
+from vqmeter.training.run import Run
+from vqmeter.writers import whole, write_whole
 
 Pairs = Literal["all", "standard", "hard"]
 HELD_BATCHES = 4  # whose pairs are looked at after every epoch
@@ -240,7 +240,7 @@ class RankTask(CropTask):
 
 def draw_levels(table: Mapping[str, Mapping[int, Sequence[float]]], folder: Path) -> None:
     """`levels.json` and, with matplotlib, `levels.png`: histograms of scores by level, a panel a type."""
-    write(folder / "levels.json", json.dumps(table, indent=1))
+    write_whole(folder / "levels.json", json.dumps(table, indent=1))
     try:
         figure = need("matplotlib.figure", "plots", "histograms")
     except UsageError:

@@ -13,7 +13,7 @@ from vqmeter.errors import WeightsError
 from vqmeter.metrics.crops import Recipe as Pixels
 from vqmeter.metrics.nr import rankiqa as metric
 from vqmeter.networks.vgg_pool import VggPool
-from vqmeter.training.run import Run, seed_of
+from vqmeter.training.run import Run, seeded
 from vqmeter.weights import load
 
 if TYPE_CHECKING:
@@ -54,8 +54,7 @@ def start(recipe: Rankiqa, run: Run) -> Start:
     name, size = recipe.network, recipe.crop or CROPS.get(recipe.network, metric.NETWORKS[recipe.network])
     pixels = AS_PUBLISHED if recipe.as_published else IMAGENET
     options = {"network": name, "relu4": True} if name == "shallow" and recipe.relu4 else {"network": name}
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_of(run.seed, "start", name))
+    with seeded(run.seed, "start", name):
         module: nn.Module = (
             VggPool(recipe.width, batch_norm=recipe.batch_norm) if name == "vgg16-pool" else metric.maker(name, {}, options)()
         )
@@ -120,8 +119,7 @@ def bring_to(module: nn.Module, scale: float, offset: float) -> None:
 def outputs_anew(module: nn.Module, run: Run, whole_head: bool, bias: float) -> None:
     """A new output layer (Glorot) that begins about `bias`, or all linear layers new."""
     linear = [layer for layer in module.modules() if isinstance(layer, nn.Linear)]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_of(run.seed, "output"))
+    with seeded(run.seed, "output"):
         for layer in linear if whole_head else linear[-1:]:
             nn.init.xavier_uniform_(layer.weight)
             nn.init.zeros_(layer.bias)

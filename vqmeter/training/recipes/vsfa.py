@@ -35,7 +35,7 @@ from vqmeter.training.recipes.vsfa_backbone import Crops, contrast, regress
 from vqmeter.training.recipes.vsfa_features import Backbone, Cache, begin
 from vqmeter.training.recipes.vsfa_head import HeadTask, Standard, score
 from vqmeter.training.recipes.vsfa_tables import COMPARISONS
-from vqmeter.training.run import Run, seed_of
+from vqmeter.training.run import Run, seeded
 from vqmeter.weights import Label, State
 
 PUBLISHED = Plan(2000, 1e-5, every=200, factor=0.8)
@@ -201,8 +201,7 @@ class _Training:
 
     def _begin(self, stage: str, standard: Standard, mean: float) -> Head:
         """The head to begin with: seeded, about the `mean` of labels, or that of `run.init` where it is of the same shape."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed_of(self.run.seed, stage))
+        with seeded(self.run.seed, stage):
             head = Head(**self.sizes)
         if not self.recipe.as_published:
             torch.nn.init.constant_(head.q.bias, mean)

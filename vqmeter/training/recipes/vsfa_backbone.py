@@ -26,7 +26,7 @@ from vqmeter.training.dense import Batch, Sampler, labels_of, ranking
 from vqmeter.training.loop import Plan, Task, fit
 from vqmeter.training.recipes.vsfa_features import Backbone
 from vqmeter.training.recipes.vsfa_head import distance
-from vqmeter.training.run import Run, seed_of
+from vqmeter.training.run import Run, seeded
 from vqmeter.training.store import Store
 from vqmeter.weights import Label
 
@@ -50,8 +50,7 @@ class Crops:
 
 def _seeded(backbone: Backbone, outputs: int, run: Run, stage: str) -> OfPictures:
     network = backbone.network()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_of(run.seed, stage))
+    with seeded(run.seed, stage):
         return OfPictures(network, 2 * network.channels, outputs)
 
 

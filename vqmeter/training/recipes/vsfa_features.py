@@ -6,7 +6,6 @@ it will see in scoring. The cache hangs on the backbone's tensors, the file, the
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -24,7 +23,7 @@ from vqmeter.networks.resnet import ResNet
 from vqmeter.tensors import Kept
 from vqmeter.training.datasets import Item
 from vqmeter.training.reading import scores
-from vqmeter.training.run import Run, digest, seed_of, stamp
+from vqmeter.training.run import Run, digest, fingerprint, seeded, stamp
 from vqmeter.training.store import opened
 from vqmeter.weights import State
 
@@ -53,11 +52,8 @@ class Backbone:
     @property
     def digest(self) -> str:
         """A name for the tensors and the pixels."""
-        found = hashlib.sha256(digest(self.preprocessing).encode())
-        for key in sorted(self.state):
-            if not key.endswith("num_batches_tracked"):
-                found.update(key.encode() + self.state[key].detach().cpu().contiguous().numpy().tobytes())
-        return found.hexdigest()[:24]
+        counted = {key: value for key, value in self.state.items() if not key.endswith("num_batches_tracked")}
+        return digest([self.preprocessing, fingerprint(counted)])
 
     def network(self) -> ResNet:
         """One to train, with tensors of its own."""
@@ -101,8 +97,7 @@ def begin(name: str, width: float, stages: int, scratch: bool, choice: str | Non
 
 def _random(name: str, width: float, stages: int, seed: int) -> State:
     """Tensors as He et al. begin: normal, scaled by a layer's outputs."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_of(seed, name, width, stages))
+    with seeded(seed, name, width, stages):
         network = ResNet(_depth(name), width, stages)
         for module in network.modules():
             if isinstance(module, nn.Conv2d):
