@@ -57,6 +57,7 @@ COUNTS: dict[str, tuple[Callable[[], nn.Module], int]] = {
     "caffe alexnet, 1 out": (CaffeAlexNet, 56_872_321),
     "shallow": (Shallow, 166_913),
     "c3d to fc7": (C3d, 77_995_776),
+    "c3d, blocks": (lambda: C3d(blocks=True), 27_655_936),
     "c3d, Sports-1M": (lambda: C3d(487), 79_991_015),
     "c3d, UCF101": (lambda: C3d(101), 78_409_573),
     "c3d regressor": (Regressor, 2_098_177),
@@ -109,6 +110,7 @@ SHAPES: dict[str, tuple[Callable[[], Any], tuple[int, ...], tuple[int, ...]]] = 
     "c3d, pool5": (lambda: meta(C3d).maps, (2, 3, 16, 112, 112), (2, 512, 1, 4, 4)),
     "c3d, symmetric": (lambda: meta(lambda: C3d(pool5="symmetric")).maps, (1, 3, 16, 112, 112), (1, 512, 1, 4, 4)),
     "c3d, classes": (lambda: meta(lambda: C3d(487)), (1, 3, 16, 112, 112), (1, 487)),
+    "c3d, blocks": (lambda: meta(lambda: C3d(blocks=True)), (2, 3, 16, 112, 112), (2, 2 * (64 + 128 + 256 + 512 + 512))),
     "c3d, small": (lambda: meta(lambda: C3d(width=0.25, fc_rank=64)), (1, 3, 16, 112, 112), (1, 1024)),
     "cnn3d paper, maps": (lambda: meta(lambda: Cnn3d("paper")).maps, (1, 3, 16, 224, 224), (1, 256, 6, 11, 11)),
     "cnn3d lite, maps": (lambda: meta(Cnn3d).maps, (1, 3, 16, 224, 224), (1, 256, 16, 14, 14)),
@@ -312,6 +314,18 @@ def test_c3d_features_are_not_negative_and_not_random() -> None:
     fc6, fc7 = network.features(clip, "fc6"), network(clip)
     assert fc6.shape == fc7.shape == (1, 256)
     assert fc7.min() >= 0 and torch.equal(fc7, network(clip)) and not torch.equal(fc6, fc7)
+
+
+def test_c3d_blocks_are_means_and_deviations_of_what_blocks_give() -> None:
+    network = filled(lambda: C3d(width=1 / 16, blocks=True))
+    clip = torch.randn(2, 3, 16, 112, 112, generator=torch.Generator().manual_seed(0))
+    found, at = network(clip).numpy(), 0
+    for end in range(1, 6):
+        maps = network.maps(clip, 0, end).flatten(2).double().numpy()
+        for values in (maps.mean(2), maps.std(2)):
+            np.testing.assert_allclose(found[:, at : at + values.shape[1]], values, rtol=1e-4, atol=1e-6)
+            at += values.shape[1]
+    assert at == found.shape[1] == network.length
 
 
 def test_cnn3d_pads_even_kernels_on_the_far_side() -> None:

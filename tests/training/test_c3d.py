@@ -198,9 +198,10 @@ def test_norms_begin_as_nothing_and_fold_to_the_same():
 THIN = "scratch=true:width=0.03125:fc_rank=8:hidden=16:view=crops:variants=2:rounds=1:crops=2"
 
 
-@pytest.mark.parametrize("name", ["c3d", "c3d_fr"])
-def test_a_thin_network_from_scratch_learns_from_crops(name, data, trained):
-    out, _ = trained(f"{name}:{THIN.replace('rounds=1', 'rounds=14')}", data, scored=":crops=2", epochs=1, rate=3e-3, batch=6)
+@pytest.mark.parametrize(("name", "layer"), [("c3d", "fc7"), ("c3d", "blocks"), ("c3d_fr", "fc7"), ("c3d_fr", "blocks")])
+def test_a_thin_network_from_scratch_learns_from_crops(name, layer, data, trained):
+    spec = f"{name}:{THIN.replace('rounds=1', 'rounds=14')}:layer={layer}"
+    out, _ = trained(spec, data, scored=":crops=2", epochs=1, rate=3e-3, batch=6)
     assert srocc(out, data.test) > 0.5
     assert {key: out.options[key] for key in ("width", "fc_rank", "view")} == {"width": 1 / 32, "fc_rank": 8, "view": "crops"}
 
@@ -273,6 +274,7 @@ def test_what_does_not_go_together_is_told(data, trained):
     for spec, says in (
         ("c3d:head=svr:finetune=1", "head=mlp"), ("c3d:finetune=6", "0 to 5"), ("c3d_fr:fusion=x", "fusion"),
         ("c3d:hold=99", "hold=99"), ("c3d:crops=3", "crops=3"), ("c3d:dropout=1.5", "dropout"),
+        ("c3d:layer=blocks", "scratch=true"),
     ):  # fmt: skip
         with pytest.raises(UsageError, match=says):
             trained(spec, data)

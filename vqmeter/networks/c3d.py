@@ -7,7 +7,8 @@ with ReLU and dropout. The feature is fc7 after its ReLU, without dropout. Keys 
 Variants: `pool5` is `ceil` (windows start at 0, 2, 4, 6: caffe's and TensorFlow SAME, what the weights were trained
 with) or `symmetric` (padded by one on both sides, as some ports have it: other windows, another fc6 input).
 `width` scales every layer, `fc_rank` splits fc6 and fc7 into two factors without a bias between: both are ours, for
-small files, and no published weights fit them. In training a batch norm `bn3a` may follow `conv3a`, and so
+small files, and no published weights fit them; nor is `blocks` published, which has no fully connected layers: its feature
+is the mean and the deviation of what each of the five blocks gives. In training a batch norm `bn3a` may follow `conv3a`, and so
 on; `tensors.fold_norms` makes the plain network of that again.
 
 Source: Tran et al., Learning Spatiotemporal Features with 3D Convolutional Networks, ICCV 2015,
@@ -39,18 +40,23 @@ def _pool_pictures(x: Tensor) -> Tensor:
 
 
 class C3d(nn.Module):
-    """C3D up to fc7, or with `classes` up to fc8; `length` is the number of features."""
+    """C3D up to fc7, with `classes` up to fc8, or with `blocks` without any of them; `length` is the number of features."""
 
-    def __init__(self, classes: int = 0, pool5: str = "ceil", width: float = 1.0, fc_rank: int = 0) -> None:
+    def __init__(
+        self, classes: int = 0, pool5: str = "ceil", width: float = 1.0, fc_rank: int = 0, blocks: bool = False
+    ) -> None:
         super().__init__()
         inputs = 3
         for name, channels in CONVOLUTIONS.items():
             outputs = round(channels * width)
             self.add_module(f"conv{name}", nn.Conv3d(inputs, outputs, 3, padding=1))
             inputs = outputs
-        self.length = round(4096 * width)
-        self.fc6 = _linear(inputs * 16, self.length, fc_rank)
-        self.fc7 = _linear(self.length, self.length, fc_rank)
+        ends = {name[0]: round(channels * width) for name, channels in CONVOLUTIONS.items()}
+        self.length = 2 * sum(ends.values()) if blocks else round(4096 * width)
+        self.blocks = blocks
+        if not blocks:
+            self.fc6 = _linear(inputs * 16, self.length, fc_rank)
+            self.fc7 = _linear(self.length, self.length, fc_rank)
         self.fc8 = nn.Linear(self.length, classes) if classes else None
         self.dropout = nn.Dropout()
         self.pool5 = {
@@ -61,7 +67,14 @@ class C3d(nn.Module):
             ignore_keys(self, "fc8.")
 
     def block(self, number: int, x: Tensor) -> Tensor:
-        """The convolutions and the pool of one of the five blocks; the last ReLU behind the pool, which is the same."""
+        """The convolutions and the pool of one of the five blocks; the last ReLU behind the pool, which is the same.
+
+        On the CPU the last block computes in the precision of its weights, autocast or not: where clips are two frames deep,
+        oneDNN's 16-bit gradients hold memory nobody wrote.
+        """
+        if number == BLOCKS and x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+            with torch.autocast("cpu", enabled=False):
+                return self.block(number, x.to(self.get_submodule("conv5a").weight.dtype))
         modules = dict(self.named_children())
         names = [name for name in CONVOLUTIONS if name.startswith(str(number))]
         for name in names:
@@ -78,9 +91,19 @@ class C3d(nn.Module):
         return x
 
     def features(self, x: Tensor, layer: str = "fc7", begin: int = 0) -> Tensor:
-        """(N, 3, 16, 112, 112), or what block `begin` gave, to (N, length): `fc7` or `fc6`, after the ReLU."""
+        """(N, 3, 16, 112, 112), or what block `begin` gave, to (N, length): `fc7`, `fc6` (after the ReLU) or `blocks`."""
+        if self.blocks:
+            return self._statistics(x)
         x = F.relu(self.fc6(self.maps(x, begin).flatten(1)))
         return x if layer == "fc6" else F.relu(self.fc7(self.dropout(x)))
+
+    def _statistics(self, x: Tensor) -> Tensor:
+        found: list[Tensor] = []
+        for number in range(1, BLOCKS + 1):
+            x = self.block(number, x)
+            deviation, mean = torch.std_mean(x.float(), (2, 3, 4), correction=0)
+            found += [mean, deviation]
+        return torch.cat(found, 1).to(x.dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, 16, 112, 112) to (N, length), or (N, classes) where there is fc8."""

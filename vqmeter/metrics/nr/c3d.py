@@ -221,9 +221,14 @@ class Trunk:
         return self.network.features(fed.contiguous(memory_format=torch.channels_last_3d), self.layer)[: len(x)]
 
 
-def shape(said: Mapping[str, Any]) -> tuple[str, float, int]:
-    """`pool5`, `width` and `fc_rank` of a network, from the options of its weights."""
-    return str(said.get("pool5", "ceil")), float(said.get("width", 1.0)), int(said.get("fc_rank", 0))
+def shape(said: Mapping[str, Any]) -> tuple[str, float, int, bool]:
+    """`pool5`, `width`, `fc_rank` and `blocks` of a network, from the options of its weights."""
+    return (
+        str(said.get("pool5", "ceil")),
+        float(said.get("width", 1.0)),
+        int(said.get("fc_rank", 0)),
+        said.get("layer") == "blocks",
+    )
 
 
 def windows(clips: Sequence[Clip]) -> list[NDArray[np.float16]]:

@@ -35,7 +35,8 @@ class C3d:
     """Options of C3D's recipe, without a reference.
 
     `finetune` is how many of the five blocks are trained along, `norms` whether batch norms follow their convolutions; from
-    scratch `detail` begins with first filters that do not see brightness. Of crops: `variants` copies of a source a draw,
+    scratch `detail` begins with first filters that do not see brightness, and `layer=blocks` has the means and deviations of
+    all blocks in the place of fully connected layers. Of crops: `variants` copies of a source a draw,
     `rank` the weight of their order, `places` the stretches of 20 frames kept of each video (0: all of it), `rounds` the
     draws from a source an epoch, `far` the share whose frames each show another place, as frames far apart do (equal16 of a
     long video). `hold` items at random, whatever their content, are kept from training and judged, as in the report. clips,
@@ -46,7 +47,7 @@ class C3d:
     hidden: int = 512
     dropout: float | None = None
     outputs: Literal["mos", "mos+std"] = "mos"
-    layer: Literal["fc7", "fc6"] = "fc7"
+    layer: Literal["fc7", "fc6", "blocks"] = "fc7"
     clips: nr.Clips = "equal16"
     view: nr.View = "squeeze"
     crops: int | None = None
@@ -76,6 +77,8 @@ class C3d:
     def __post_init__(self) -> None:
         if not 0 <= self.finetune <= BLOCKS:
             raise UsageError(f"{self.name}: finetune is 0 to {BLOCKS} blocks, not {self.finetune}")
+        if self.layer == "blocks" and not self.scratch:
+            raise UsageError(f"{self.name}: layer=blocks is for scratch=true; published weights have fc6 and fc7")
         if self.head != "mlp" and (self.scratch or self.finetune or self.outputs != "mos"):
             raise UsageError(f"{self.name}: head={self.head} is fitted to features as they are, to one score; take head=mlp")
         if min(self.hidden, self.phases, self.variants, self.rounds) < 1 or self.width <= 0 or not 0 <= (self.dropout or 0) < 1:

@@ -44,15 +44,11 @@ class Whole(nn.Module):  # type: ignore[misc]
         self.sight, self.pixels, self.layer, self.begin = sight, pixels, layer, begin
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, outputs) of windows (N, sides, 3, 16, 112, 112), or of what block `begin` made of them.
-
-        From block 5 on in float32: where clips are two frames deep, oneDNN's 16-bit gradients hold memory nobody wrote.
-        """
+        """(N, outputs) of windows (N, sides, 3, 16, 112, 112), or of what block `begin` made of them; the head in float32."""
         sides = list(x.unbind(1)) if self.begin else self.sight.inputs(x, self.pixels)
         fed = torch.cat(sides).contiguous(memory_format=torch.channels_last_3d)
-        seen = self.network.maps(fed, self.begin, networks.BLOCKS - 1).float()
+        found = self.network.features(fed, self.layer, self.begin).float()
         with torch.autocast(x.device.type, enabled=False):
-            found = self.network.features(seen, self.layer, networks.BLOCKS - 1)
             return self.head.outputs(self.sight.joined(found.chunk(len(sides))))
 
     def state(self) -> State:
@@ -61,7 +57,7 @@ class Whole(nn.Module):  # type: ignore[misc]
         return {key: value.detach().cpu() for key, value in self.network.state_dict().items()}
 
 
-def fresh(shape: tuple[str, float, int], detail: bool = False) -> networks.C3d:
+def fresh(shape: tuple[str, float, int, bool], detail: bool = False) -> networks.C3d:
     """A network at random: He's normal weights, no biases. With `detail` the first filters sum to nothing over a picture, so
     that batch norms scale them to edges and grain and not to brightness."""
     network = networks.C3d(0, *shape)
@@ -77,7 +73,7 @@ def fresh(shape: tuple[str, float, int], detail: bool = False) -> networks.C3d:
     return network
 
 
-def copied(state: State, shape: tuple[str, float, int], dropout: float, normed: Sequence[str]) -> networks.C3d:
+def copied(state: State, shape: tuple[str, float, int, bool], dropout: float, normed: Sequence[str]) -> networks.C3d:
     """A network to be trained, with batch norms behind the convolutions `normed`.
 
     Raises
