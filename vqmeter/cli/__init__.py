@@ -29,6 +29,7 @@ COMMANDS = {
     "weights": "the weight files: where they are, where they come from, their SHA-256",
     "train": "the training recipes of every learned model",
     "eval": "scores against human scores: correlations, intervals, splits, significance",
+    "bdrate": "Bjontegaard deltas between ladders of encodes: bits saved at equal quality",
     "schema": "the JSON Schema of the output",
 }
 
