@@ -1,0 +1,1 @@
+"""Command lines of other tools answered by vqmeter: libvmaf's `vmaf`."""
