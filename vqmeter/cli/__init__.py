@@ -24,6 +24,7 @@ COMMANDS = {
     "fr": "full-reference scores of distorted files against a reference",
     "nr": "no-reference scores of clips and pictures",
     "probe": "what the decoder sees in a file",
+    "convert": "raw YUV to AVI, MP4, Y4M or PNG frames, and back",
     "distort": "the ranked synthetic distortions of pictures and video",
     "models": "every metric and model: unit, range, direction, definition, source",
     "weights": "the weight files: where they are, where they come from, their SHA-256",
