@@ -18,7 +18,7 @@ LAYERS = [
     {"settings"},
     {"runs", "on_reference"},
     {"session"},
-    {"training", "distortions", "evaluation", "bdrate", "convert"},
+    {"training", "distortions", "evaluation", "compat", "bdrate", "page", "convert"},
     {"cli"},
     {"__main__", "__init__"},
 ]

@@ -31,6 +31,8 @@ COMMANDS = {
     "train": "the training recipes of every learned model",
     "eval": "scores against human scores: correlations, intervals, splits, significance",
     "bdrate": "Bjontegaard deltas between ladders of encodes: bits saved at equal quality",
+    "compat": "command lines of other tools answered by vqmeter: libvmaf's vmaf",
+    "report": "results as one HTML page, or as plots",
     "schema": "the JSON Schema of the output",
 }
 
@@ -57,7 +59,12 @@ class Commands(click.Group):
             near = get_close_matches(args[0], COMMANDS, n=1)
             hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(COMMANDS)}"
             raise UsageError(f"no command '{args[0]}'; {hint}")
-        return super().resolve_command(ctx, args)
+        name, found, words = super().resolve_command(ctx, args)
+        if found is not None and not ctx.resilient_parsing and not {"-h", "--help"} & {*words}:
+            from vqmeter.cli.config import defaults
+
+            ctx.default_map = defaults(ctx.params, name or "", found, words)
+        return name, found, words
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -76,7 +83,9 @@ class Commands(click.Group):
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, message="vqmeter %(version)s")
-def command() -> None:
+@click.option("--config", metavar="FILE", help="Take defaults from this file; else VQMETER_CONFIG, ./vqmeter.toml, the user's.")
+@click.option("--no-config", is_flag=True, help="Take no defaults from a file.")
+def command(config: str | None, no_config: bool) -> None:
     """How good does this video look? Scores with a reference (fr) or without one (nr).
 
     'vqmeter COMMAND --help' tells of each command; 'man vqmeter' of all.
@@ -89,6 +98,10 @@ def main(args: list[str] | None = None) -> NoReturn:
     _OWNS_PROCESS = args is None
     arguments = sys.argv[1:] if args is None else args
     debug = "--debug" in arguments
+    if "_VQMETER_COMPLETE" in os.environ:
+        from vqmeter.cli import completion
+
+        completion.register()
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # torch's threads spin otherwise, and decoders want the cores
     with contextlib.suppress(ValueError):  # not in the main thread
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vqmeter.cli import complain
+from vqmeter.cli import complain, completion
 from vqmeter.cli.labels import check, opened, tell_notes
 from vqmeter.cli.options import Command, compute_options, weights_options
 from vqmeter.cli.progress import progress
@@ -27,13 +27,15 @@ _FITS = {"4": (4,), "5": (5,), "both": (4, 5), "none": ()}
 @click.argument("paths", metavar="[SCORES] LABELS|ROOT", nargs=-1, required=True)
 @click.option("--dataset", metavar="NAME", help="Labels are this data set, in the folder ROOT: konvid-1k, tid2013, csv ...")
 @click.option("--media", metavar="DIR", help="Where the files of a list (csv, pairs, dover) are. Default: the folder it is in.")
-@click.option("--model", "models", multiple=True, metavar="SPEC", help="With --dataset: score its items with this model.")
+@click.option("--model", "models", multiple=True, metavar="SPEC", shell_complete=completion.models,
+              help="With --dataset: score its items with this model.")  # fmt: skip
 @click.option(
     "-m",
     "--metric",
     "metrics",
     multiple=True,
     metavar="SPEC",
+    shell_complete=completion.metrics,
     help="With --dataset: score its items with this full-reference metric.",
 )
 @click.option("--scores-out", metavar="FILE", help="Keep those scores, one item a line (.ndjson); a stopped run goes on there.")

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from vqmeter.cli import completion
 from vqmeter.cli.options import (
     Command,
     SizeType,
@@ -22,8 +23,9 @@ from vqmeter.cli.options import (
 @click.argument("ref", metavar="REF")
 @click.argument("dist", metavar="DIST...", nargs=-1, required=True)
 @click.option("-m", "--metric", "metrics", multiple=True, metavar="SPEC", default=("psnr", "ssim"),
+              shell_complete=completion.metrics,
               help="NAME[:KEY=VALUE]...[,NAME...]; repeatable. Default: psnr,ssim. 'vqmeter models' lists all.")  # fmt: skip
-@click.option("--model", "models", multiple=True, metavar="SPEC",
+@click.option("--model", "models", multiple=True, metavar="SPEC", shell_complete=completion.models,
               help="Also score the distorted frames with no-reference models, in the same pass.")  # fmt: skip
 @click.option("--model-ref", is_flag=True, help="Score the reference with these too, and give the difference.")
 @weights_options

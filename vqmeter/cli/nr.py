@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from vqmeter.cli import completion
 from vqmeter.cli.options import (
     Command,
     compute_options,
@@ -19,7 +20,7 @@ from vqmeter.cli.options import (
 
 @click.command("nr", cls=Command)
 @click.argument("clips", metavar="CLIP...", nargs=-1, required=True)
-@click.option("--model", "models", multiple=True, metavar="SPEC", default=("vsfa",),
+@click.option("--model", "models", multiple=True, metavar="SPEC", default=("vsfa",), shell_complete=completion.models,
               help="NAME[:KEY=VALUE]...[,NAME...]; repeatable. Default: vsfa. 'vqmeter models' lists all.")  # fmt: skip
 @weights_options
 @raw_options
