@@ -15,6 +15,7 @@ from vqmeter import measure
 from vqmeter.errors import UsageError, WeightsError
 from vqmeter.evaluation.correlation import srocc
 from vqmeter.metric import Context
+from vqmeter.metrics.crops import Recipe
 from vqmeter.metrics.nr import rankiqa as metric
 from vqmeter.networks.shallow import Shallow
 from vqmeter.networks.vgg_pool import VggPool
@@ -23,8 +24,8 @@ from vqmeter.training.cards import publish
 from vqmeter.training.comparison import compare
 from vqmeter.training.data import Data
 from vqmeter.training.datasets import Dataset, Item
-from vqmeter.training.recipes import rankiqa, rankiqa_start
-from vqmeter.training.recipes.ranking import Mix, draw, hinges, ladders, rungs, set_apart, shared
+from vqmeter.training.recipes import ranking, rankiqa, rankiqa_start
+from vqmeter.training.recipes.ranking import Mix, Ranking, RankTask, draw, hinges, ladders, rungs, set_apart, shared
 from vqmeter.training.recipes.rankiqa import Rankiqa
 from vqmeter.training.recipes.rankiqa_crops import Cropper, ScoredTask
 from vqmeter.training.run import Run
@@ -213,6 +214,34 @@ def test_ranking_alone_says_where_pristine_and_strongest_are(unrated, run):
 def test_labels_and_rankings_at_once(data, run):
     trained = replace(SMALL, stage="joint").train(data, replace(run, epochs=8, rate=3e-3))
     assert srocc(trained.predict(data.test), np.array([item.score for item in data.test])) > 0.5
+
+
+def test_ladders_beside_labels_add_their_loss(data, run, folder, monkeypatch):
+    steps = []
+
+    class Counted(RankTask):
+        def loss(self, batch, rng):
+            steps.append(super().loss(batch, rng))
+            return steps[-1]
+
+    monkeypatch.setattr(rankiqa, "RankTask", Counted)
+    recipe = replace(SMALL, stage="joint", ladders=str(folder))
+    trained = recipe.train(data, replace(run, steps=2))
+    assert "2 types of distortion, each within a picture" in " ".join(trained.notes) and len(steps) == 2
+    assert all(loss.requires_grad and loss > 0 for loss in steps)
+    plain = replace(recipe, ladders=None).train(data, replace(run.inside("plain"), steps=2))
+    assert not torch.equal(plain.state["features.0.weight"], trained.state["features.0.weight"])
+
+
+def test_own_pairs_are_of_one_picture(unrated, run, monkeypatch):
+    seen = []
+    monkeypatch.setattr(ranking, "hinges", lambda scores, pairs, margin: seen.append(pairs) or hinges(scores, pairs, margin))
+    items = rungs(unrated.train)
+    cropper = Cropper(Store(items, run, windows=1), Recipe(), 96, "cpu")
+    task = RankTask(VggPool(1 / 16), cropper, ladders(items), ladders(items), Ranking(Mix(2, 2), own=True), run)
+    batch = task.batches(1, np.random.default_rng(0))[0]
+    task.loss(batch, np.random.default_rng(0))
+    assert len(seen[-1]) < len(batch.pairs) and all(batch.contents[a] == batch.contents[b] for a, b in seen[-1])
 
 
 def test_killed_and_begun_again_it_ends_with_the_same_weights(data, run, monkeypatch):

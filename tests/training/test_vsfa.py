@@ -96,6 +96,15 @@ def test_predicting_is_what_the_metric_says_of_the_written_file(learned, data, t
     assert np.ptp(raw) > 0.01
 
 
+def test_statistics_of_all_stages_are_trained_and_scored_alike(data, tmp_path):
+    trained = Vsfa(**CROPS, stages=2, levels="all").train(data, Run(tmp_path, epochs=1, batch=4))
+    assert trained.options["levels"] == "all" and trained.state["ann.fc0.weight"].shape[1] == 2 * (4 + 4 + 8)
+    path = tmp_path / "mine.safetensors"
+    publish(path, "vsfa", trained, data, "a card")
+    [raw] = trained.predict(data.test[:1])
+    assert measure(data.test[0].path, models=f"vsfa:weights={path}").only.whole["vsfa"]["raw"] == pytest.approx(raw, abs=1e-5)
+
+
 def test_killed_and_begun_again_gives_the_same_bits(data, tmp_path):
     recipe, how = Vsfa(**CROPS), {"epochs": 3, "keep_every": 0.0}
     whole = recipe.train(data, Run(tmp_path / "whole", **how))

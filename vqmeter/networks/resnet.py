@@ -4,7 +4,8 @@ conv 7x7/2 64, BN, ReLU, max pool 3x3/2, then four stages of residual blocks (ba
 expansion 4 for 50 and 101). Variant: torchvision's V1 tensors and key names, the stride of a bottleneck in its 3x3
 convolution (the paper has it in the first 1x1). The pooling and the classifier are left out: `fc.*` keys are ignored.
 `width` scales the channels of all layers alike, `stages` keeps the first ones only, which see less of the picture around a
-place: both ours; `ResNet.like` reads them off the tensors.
+place: both ours; `ResNet.like` reads them off the tensors. With `every` (ours) a picture is described by the maps of the
+stem and of all stages, not by the last one alone: `maps`.
 
 Source: He et al., Deep Residual Learning for Image Recognition, CVPR 2016, doi:10.1109/CVPR.2016.90.
 """
@@ -55,7 +56,7 @@ class Residual(nn.Module):
 class ResNet(nn.Module):
     """The convolutional part of a ResNet; `channels` is the depth of its output map."""
 
-    def __init__(self, depth: int = 50, width: float = 1.0, stages: int = 4) -> None:
+    def __init__(self, depth: int = 50, width: float = 1.0, stages: int = 4, every: bool = False) -> None:
         super().__init__()
         bottleneck = depth >= 50
         stem = max(1, round(STEM * width))
@@ -64,7 +65,8 @@ class ResNet(nn.Module):
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, 2, 1)
         inputs = stem
-        self.width, self.stages = width, stages
+        self.width, self.stages, self.every = width, stages, every
+        channels = [stem]
         for stage, blocks in enumerate(BLOCKS[depth][:stages]):
             planes = stem << stage
             layer = nn.Sequential()
@@ -72,21 +74,30 @@ class ResNet(nn.Module):
                 layer.append(Residual(inputs, planes, 2 if stage and not n else 1, bottleneck))
                 inputs = planes * (4 if bottleneck else 1)
             self.add_module(f"layer{stage + 1}", layer)
+            channels.append(inputs)
         self.channels = inputs
+        self.described = sum(channels) if every else inputs  # channels of `maps` together
         ignore_keys(self, "fc.")
 
     @classmethod
-    def like(cls, depth: int, state: Mapping[str, Tensor]) -> ResNet:
+    def like(cls, depth: int, state: Mapping[str, Tensor], every: bool = False) -> ResNet:
         """As wide and with as many stages as the tensors of a `ResNet(depth)` are."""
         stages = max((int(key[5]) for key in state if key.startswith("layer")), default=4)
-        return cls(depth, width_of(state), stages)
+        return cls(depth, width_of(state), stages, every)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) to (N, channels, ceil(H / 32), ceil(W / 32)), the output of `layer4`; one stage less, twice the size."""
-        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        return self.maps(x)[-1]
+
+    def maps(self, x: Tensor) -> list[Tensor]:
+        """The output of the last stage, with `every` behind those of the stem (before its pool) and of all stages."""
+        x = self.relu(self.bn1(self.conv1(x)))
+        kept = [x] if self.every else []
+        x = self.maxpool(x)
         for stage in range(1, self.stages + 1):
             x = self.get_submodule(f"layer{stage}")(x)
-        return x
+            kept += [x] if self.every else []
+        return kept or [x]
 
 
 def width_of(state: Mapping[str, Tensor]) -> float:

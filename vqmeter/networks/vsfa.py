@@ -28,9 +28,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vqmeter.networks import ignore_keys
+from vqmeter.networks.resnet import ResNet
 
 TAU = 12
 BETA = 0.5
+HIDDEN = 64  # of the layers a ResNet learns under
 RECURRENT: dict[str, Any] = {"gru": nn.GRU, "lstm": nn.LSTM, "none": None}
 
 
@@ -43,6 +45,11 @@ def mean_std(maps: Tensor) -> Tensor:
     if flat.shape[2] < 2:
         raise ValueError("the deviation of a map of one position is not defined: the picture is 32x32 or smaller")
     return torch.cat([flat.mean(2), flat.std(2)], dim=1)
+
+
+def described(network: ResNet, pictures: Tensor) -> Tensor:
+    """(N, 3, H, W) to (N, 2 C) float32: `mean_std` of the maps by which a ResNet describes a picture, side by side."""
+    return torch.cat([mean_std(maps.float()) for maps in network.maps(pictures)], 1)
 
 
 class Vsfa(nn.Module):
@@ -138,18 +145,17 @@ class FrameScores:
 
 
 class OfPictures(nn.Module):
-    """Numbers of single pictures, by which a ResNet learns before the head does: one linear layer on the means and deviations
-    of its last map, or two where there are several `outputs`. Key `backbone` is the ResNet."""
+    """Numbers of single pictures, by which a ResNet learns before the head does: two linear layers on what it describes them
+    by. Key `backbone` is the ResNet."""
 
-    def __init__(self, backbone: nn.Module, inputs: int, outputs: int = 1) -> None:
+    def __init__(self, backbone: ResNet, outputs: int = 1) -> None:
         super().__init__()
         self.backbone = backbone
-        two = nn.Sequential(nn.Linear(inputs, 256), nn.ReLU(), nn.Linear(256, outputs))
-        self.head = nn.Linear(inputs, 1) if outputs == 1 else two
+        self.head = nn.Sequential(nn.Linear(2 * backbone.described, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, outputs))
         self.to(memory_format=torch.channels_last)
 
     def forward(self, pictures: Tensor) -> Tensor:
         """(N, 3, H, W), as the ResNet takes them, to (N, outputs)."""
         x = pictures.contiguous(memory_format=torch.channels_last)
-        out: Tensor = self.head(mean_std(self.backbone(x)))
+        out: Tensor = self.head(described(self.backbone, x))
         return out

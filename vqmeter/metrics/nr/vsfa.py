@@ -33,7 +33,7 @@ from vqmeter import tensors
 from vqmeter.errors import MismatchError, UsageError, WeightsError
 from vqmeter.metric import About, Clip, Context, Meter, Sample, Scale, Score, Stream
 from vqmeter.networks.resnet import ResNet
-from vqmeter.networks.vsfa import FrameScores, MixedVsfa, mean_std
+from vqmeter.networks.vsfa import FrameScores, MixedVsfa, described
 from vqmeter.networks.vsfa import Vsfa as Head
 from vqmeter.tensors import Kept
 from vqmeter.weights import Label, State, Weights, build, catalogue, find, load_with_backbone
@@ -153,11 +153,11 @@ def _load(path: str, _digests: tuple[str, ...], device: str, precision: str) -> 
     name = found.options.get("backbone") if under is found else under.model
     if name not in BYTES_A_PIXEL:
         raise WeightsError(f"{path}: its backbone is {name or 'not said'}, not one of {', '.join(BYTES_A_PIXEL)}")
-    backbone = build_backbone(name, under_state)
+    backbone = build_backbone(name, under_state, str(found.options.get("levels", "last")))
     head = build_head(state)
     inputs = head.ann["fc0"].in_features
-    if inputs != 2 * backbone.channels:
-        raise WeightsError(f"{path}: its head takes {inputs} numbers, {name} gives {2 * backbone.channels}")
+    if inputs != 2 * backbone.described:
+        raise WeightsError(f"{path}: its head takes {inputs} numbers, {name} gives {2 * backbone.described}")
     temporal = _temporal(found.options.get("temporal"))
     if not hasattr(head.rnn, "hidden_size"):
         temporal = "none"
@@ -169,11 +169,11 @@ def _load(path: str, _digests: tuple[str, ...], device: str, precision: str) -> 
     return Networks(found, placed, head, name, temporal, preprocessing)
 
 
-def build_backbone(name: str, state: State) -> ResNet:
-    """The ResNet called `name`, as wide and deep as the tensors are."""
+def build_backbone(name: str, state: State, levels: str = "last") -> ResNet:
+    """The ResNet called `name`, as wide and deep as the tensors are; with `levels` "all" every stage's map counts."""
     if "conv1.weight" not in state:
         raise WeightsError(f"no {name} among these tensors: conv1 is missing")
-    return build(lambda: ResNet.like(int(name.removeprefix("resnet")), state), state)
+    return build(lambda: ResNet.like(int(name.removeprefix("resnet")), state, levels == "all"), state)
 
 
 def build_head(state: State) -> Head:
@@ -200,11 +200,11 @@ class Features:
     context: Context
 
     def __call__(self, frames: Sequence[Kept]) -> Tensor:
-        """(N, 2 C) float32 on the CPU: means and deviations of the last map, of frames of one video."""
+        """(N, 2 C) float32 on the CPU: means and deviations of the last map, or of all stages', of frames of one video."""
         how = self.preprocessing
         x = tensors.to_rgb(frames, self.context.device, order=how["order"], scale=255 / how["divide"])
         x = tensors.feed(tensors.normalise(x, how["mean"], how["std"]), self.context)
-        return mean_std(self.network(x).float()).cpu()
+        return described(self.network, x).cpu()
 
     def batches(self, stream: Stream) -> tensors.Batches:
         """As many frames of the stream at once as suit the machine."""

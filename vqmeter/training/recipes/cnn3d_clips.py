@@ -2,12 +2,16 @@
 
 `Crops` are native cuts at random places, several copies of a source at one place, with labels of places where there are any.
 `GridBlocks` are the metric's own blocks, each with its video's score, as the source trains. Both draw `dense.Batch`.
+
+Batch norms may follow the convolutions (`normed`); they are folded away after training. A running average of weights has seen
+none of what their moments were taken of, so these are taken anew (`Clips.settle`) before it is validated or kept.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,11 +19,12 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.optim.swa_utils import update_bn
 
 from vqmeter import tensors
 from vqmeter.evaluation.correlation import pearson, srocc
 from vqmeter.metric import Sample, Stream
-from vqmeter.metrics.nr.cnn3d_lstm import FRAMES, Grid, Layout, groups
+from vqmeter.metrics.nr.cnn3d_grid import FRAMES, Grid, Layout, groups
 from vqmeter.networks import paired
 from vqmeter.networks.cnn3d import Cnn3d
 from vqmeter.training.data import Data, Items, targets
@@ -36,6 +41,7 @@ LOSSES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
     "mse": F.mse_loss, "l1": F.l1_loss, "huber": lambda x, y: F.huber_loss(x, y, delta=0.1) * 10,
 }  # fmt: skip
 HELD, HELD_CLIPS = 2, 384  # clips of a video of the validation part, and of all of it, looked at after every epoch
+SETTLED = 24  # batches that the moments of batch norms are taken of
 CONTRAST = 4.0  # what is left of a picture without its brightness is so much smaller
 
 
@@ -133,13 +139,32 @@ class Clips(Task):
         return loss + self._weight * ranking(scores, clips.targets, clips.sources) if self._weight else loss
 
     def _scores(self, pixels: Tensor) -> Tensor:
-        """(N,) float32 of (N, 3, 16, H, W) in 0..1, rounded to 8 bits as in scoring."""
-        x = paired(pixels.mul(255).add_(0.5).floor_().div_(255), self.module.conv1.out_channels)
-        scores: Tensor = self.module(x.contiguous(memory_format=torch.channels_last_3d)).float()
+        """(N,) float32 of (N, 3, 16, H, W) in 0..1."""
+        scores: Tensor = self.module(self._fed(pixels)).float()
         return scores[: len(pixels)]
+
+    def _fed(self, pixels: Tensor) -> Tensor:
+        """What the network takes: rounded to 8 bits as in scoring."""
+        x = paired(pixels.mul(255).add_(0.5).floor_().div_(255), self.module.conv1.out_channels)
+        return x.contiguous(memory_format=torch.channels_last_3d)
+
+    def settle(self) -> None:
+        """Take the moments of batch norms from what the weights, as they are now, make of clips that are always the same."""
+        if not any(isinstance(module, nn.BatchNorm3d) for module in self.module.modules()):
+            return
+        device, dtype = self._run.context.device, tensors.dtype_of(self._run.context)
+
+        def clips() -> Iterator[Tensor]:
+            batches = self._train.batches(self._run.rng("settled"), self._batch)
+            for n, batch in enumerate(itertools.islice(batches, SETTLED)):
+                yield self._fed(self._train.draw(batch, self._run.rng("settled", n)).pixels.to(device))
+
+        with torch.autocast(device, dtype, enabled=dtype != torch.float32):
+            update_bn(clips(), self.module)
 
     def validate(self) -> dict[str, float]:
         """How scores of clips of the validation part, always the same ones, agree with their labels."""
+        self.settle()
         if self._val is None:
             return {}
         said, known = list[float](), list[float]()
@@ -179,6 +204,13 @@ def made_from(data: Data) -> list[Any]:
         return [*stamp([item.path]), item.score, item.reference, item.group, sums]
 
     return [[of(item) for item in items] for items in (data.train, data.val)]
+
+
+def normed(network: Cnn3d) -> None:
+    """Put a batch norm behind every convolution."""
+    for name, module in list(network.named_children()):
+        if isinstance(module, nn.Conv3d):
+            network.add_module(name.replace("conv", "bn"), nn.BatchNorm3d(module.out_channels))
 
 
 def begin(network: Cnn3d, glorot: bool, mean: float) -> None:

@@ -27,14 +27,16 @@ from torch import nn
 
 from vqmeter.errors import UsageError
 from vqmeter.metrics.nr.c3d import svr, under
-from vqmeter.metrics.nr.cnn3d_lstm import SIDE, SIZES, Layout, network
+from vqmeter.metrics.nr.cnn3d_grid import SIDE, SIZES, Layout
+from vqmeter.metrics.nr.cnn3d_lstm import network
 from vqmeter.networks.cnn3d import Cnn3d, GroupLstm
 from vqmeter.networks.svr import Svr
+from vqmeter.tensors import fold_norms
 from vqmeter.training.data import Data, Items, need_scores, targets
 from vqmeter.training.datasets import Item
 from vqmeter.training.loop import Plan, fit
 from vqmeter.training.recipes import About, Comparison, Trained
-from vqmeter.training.recipes.cnn3d_clips import HELD, Clips, Source, begin, made_from, sources
+from vqmeter.training.recipes.cnn3d_clips import HELD, Clips, Source, begin, made_from, normed, sources
 from vqmeter.training.recipes.cnn3d_video import Floats, Joint, Seen, Video, predicted, stacked, without_lstm
 from vqmeter.training.run import Run, fingerprint, seeded
 from vqmeter.weights import Label, State, build, load
@@ -42,6 +44,7 @@ from vqmeter.weights import Label, State, build, load
 _PAPER = "You and Korhonen, ICIP 2019"
 _PUBLISHED: Mapping[str, Any] = {
     "widths": "32-64-128-256", "blocks": "grid", "clips": 208, "ranking": 0.0, "dropout": 0.5, "average": 0.0,
+    "norms": False,
 }  # fmt: skip
 _REAL = (
     "KoNViD-1k (1,200 videos, 960x540) or LIVE-Qualcomm (208, 1080p), and for `as_published` a GPU of 24 GB: 27 GMAC a block "
@@ -55,10 +58,11 @@ class Cnn3dLstm:
     """The options. `widths` and `hidden` are those of the convolutions and the linear layers; `groups`, `columns` and `rows`
     the grid (default: the preset's), which the weight file keeps; `clips` how many of a video are learned from an epoch
     (of a grid once and for all; 0: all); `crop` the side of random cuts, `variants` how many copies of a source share a
-    place; `ranking` the weight of their order in the loss; `average` the share the running average of weights keeps;
+    place; `ranking` the weight of their order in the loss; `average` the share the running average of weights keeps; `norms`
+    whether batch norms follow the convolutions as long as these are trained from scratch (default: those of `stats`);
     `lstm` and `fc` the sizes of the second stage, `videos` how many it learns from (0: all)."""
 
-    preset: Literal["auto", "lite", "paper", "fcn"] = "auto"  # lite, or with as_published paper
+    preset: Literal["auto", "lite", "paper", "fcn", "stats"] = "auto"  # lite, or with as_published paper
     widths: str = "8-16-32-64"
     hidden: str = "1024-512"
     groups: int = 0
@@ -74,6 +78,7 @@ class Cnn3dLstm:
     optimiser: Literal["adam", "sgd"] = "adam"
     dropout: float = 0.0
     average: float = 0.999
+    norms: bool | None = None
     over: Literal["lstm", "svr", "ridge", "mean"] = "lstm"
     lstm: int = 32
     fc: int = 16
@@ -118,6 +123,8 @@ class Cnn3dLstm:
         found = replace(self, **change)
         if found.preset == "auto":
             found = replace(found, preset="paper" if self.as_published else "lite")
+        if found.norms is None:
+            found = replace(found, norms=found.preset == "stats")
         if found.downscaled:
             found = replace(found, blocks="grid", columns=1, rows=1)
         if found.preset == "fcn":
@@ -186,7 +193,10 @@ class Cnn3dLstm:
         clips.dropout.p = self.dropout
 
         def make() -> NDArray[np.float32]:
+            if self.norms and not own:
+                normed(clips)
             self._fit_clips(clips, data, label, layout, run)
+            fold_norms(clips)
             made: NDArray[np.float32] = torch.cat([p.detach().flatten().cpu() for p in clips.parameters()]).numpy()
             return made
 
@@ -211,6 +221,7 @@ class Cnn3dLstm:
         plan = Plan(50, (10 if sgd else 1) * (1e-3 if ours else 1e-4), self.optimiser, {"momentum": 0.9} if sgd else None,
                     cosine=ours, warm=20 if ours else 0, clip=float(ours), average=self.average, watch="r2")  # fmt: skip
         fit("clips", task, plan, run)
+        task.settle()
 
     def _over(self, data: Data, label: Label, seen: Seen, first: State, run: Run) -> tuple[GroupLstm | Svr, State]:
         """Stage `video`, or the baseline in its place."""

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from vqmeter.errors import InputError
 from vqmeter.metric import Stream
-from vqmeter.metrics.nr.cnn3d_lstm import FRAMES, BlockMeter, Layout, overall, placed
+from vqmeter.metrics.nr.cnn3d_grid import FRAMES, Layout
+from vqmeter.metrics.nr.cnn3d_lstm import BlockMeter, overall, placed
 from vqmeter.networks.cnn3d import Cnn3d, GroupLstm
 from vqmeter.networks.svr import Svr
 from vqmeter.training import regression

@@ -179,7 +179,8 @@ def hinges(scores: Tensor, pairs: Sequence[tuple[int, int]], margin: float) -> T
 
 @dataclass(frozen=True)
 class Ranking:
-    """How ladders are ranked; `summed` divides the sum over pairs by the batch, as the authors do, else it is their mean."""
+    """How ladders are ranked; `summed` divides the sum over pairs by the batch, as the authors do, else it is their mean; `own`
+    has pairs of copies of one picture alone, which say nothing of how pictures compare."""
 
     mix: Mix
     pairs: Pairs = "all"
@@ -187,6 +188,7 @@ class Ranking:
     aligned: bool = False
     summed: bool = False
     steps: int | None = None  # an epoch; None: every content of every ladder once
+    own: bool = False
 
 
 class RankTask(CropTask):
@@ -213,7 +215,8 @@ class RankTask(CropTask):
 
     def loss(self, batch: Batch, rng: np.random.Generator) -> Tensor:
         scores = self.say(self.cropper(batch.items, self._places(batch, rng)))
-        lost = hinges(scores, batch.pairs, self.how.margin)
+        pairs = [(a, b) for a, b in batch.pairs if not self.how.own or batch.contents[a] == batch.contents[b]]
+        lost = hinges(scores, pairs, self.how.margin)
         if self.how.pairs == "hard":
             lost = lost.topk(-(-len(lost) // 2)).values
         return lost.sum() / len(batch.items) if self.how.summed else lost.mean()

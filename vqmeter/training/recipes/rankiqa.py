@@ -45,15 +45,17 @@ _TUNING = {
     "live": Plan(40, 1e-6, "sgd", _SGD, every=10, factor=0.5, watch=""),
     "tid": Plan(20, 1e-5, "sgd", _SGD, every=10, factor=0.5, watch=""),
 }
+_BESIDE = Mix(8, 1)  # what joint training takes of ladders a step
 _CALIBRATED = 256  # items whose scores bring the output to the labels' scale
 
 
 @dataclass(frozen=True)
 class Rankiqa:
     """Options: `width` and `batch_norm` of vgg16-pool; `ladders`, a folder of `vqmeter distort` to rank on in place of the
-    training part; `levels`, rungs of a ladder with the pristine one; `share` of the contents that are ranked; `aligned`,
-    crops of a content's copies at one place; `output`, how tuning begins: `fitted` to the labels, `new` or a new `head`;
-    `variants`, copies of a source in a joint batch; `frames` of a video to learn from; `crops` of a frame in predicting."""
+    training part, and in stage `joint` beside it (copies of one picture, by a `margin` of .05); `levels`, rungs of a ladder
+    with the pristine one; `share` of the contents that are ranked; `aligned`, crops of a content's copies at one place;
+    `output`, how tuning begins: `fitted` to the labels, `new` or a new `head`; `variants`, copies of a source in a joint batch;
+    `frames` of a video to learn from; `crops` of a frame in predicting."""
 
     network: Literal["shallow", "alexnet", "caffe-alexnet", "vgg16", "vgg16-pool"] = "shallow"
     width: float = 0.25
@@ -157,6 +159,14 @@ class _Work:
                           f"{self.figures['pair_accuracy']:.1%} of held-out pairs are in order.")  # fmt: skip
         self.learned = True
 
+    def _beside(self) -> RankTask:
+        """The ladders that joint training ranks, without labels."""
+        learned, held = self._ranked()
+        how = Ranking(_BESIDE, margin=self.recipe.margin or 0.05, aligned=True, steps=1, own=True)
+        above, below = ladders(learned, self.recipe.levels), ladders(held, self.recipe.levels, len(learned))
+        self.notes.append(f"Beside it ranked {len(above)} types of distortion, each within a picture.")
+        return RankTask(self.module, self._cropper([*learned, *held]), above, below, how, self.run, self.groups)
+
     def _ranked(self) -> tuple[list[Item], list[Item]]:
         """The items to rank, and those whose pairs only tell how well it goes."""
         recipe, data, rng = self.recipe, self.data, self.run.rng("held contents")
@@ -195,7 +205,8 @@ class _Work:
             store = Store(items, run, windows=recipe.frames)
             labels = [labels_of(item, data.dataset) for item in items]
             sampler = Sampler(store, labels, self.label, self.start.size, variants=recipe.variants)
-            task = JointTask(self.module, cropper, **known, sampler=sampler, batch=run.batch or 48, rounds=recipe.frames)
+            task = JointTask(self.module, cropper, **known, sampler=sampler, batch=run.batch or 48, rounds=recipe.frames,
+                             rank=self._beside() if recipe.ladders else None)  # fmt: skip
         else:
             task = TuneTask(self.module, cropper, **known, items=own, batch=run.batch or 30,
                             steps=PUBLISHED_STEPS if recipe.as_published else None)  # fmt: skip

@@ -129,18 +129,29 @@ class JointTask(ScoredTask):
     """Labels and rankings at once: copies of a source at one place, told their labels and which of two is the better.
 
     loss = Huber(f, label) + mean over pairs of a source of max(0, label difference - score difference)
+
+    With `rank`, a task of ladders that have no labels, each batch brings one of its own and its loss is added.
     """
 
-    def __init__(self, *given: Any, sampler: Sampler, batch: int, rounds: int = 1, **named: Any) -> None:
+    def __init__(self, *given: Any, sampler: Sampler, batch: int, rounds: int = 1, rank: Task | None = None,
+                 **named: Any) -> None:  # fmt: skip
         """`batch` counts crops, `rounds` how often an epoch sees each source."""
         super().__init__(*given, **named)
-        self.sampler, self.rounds = sampler, rounds
+        self.sampler, self.rounds, self.rank = sampler, rounds, rank
         self.sources = max(1, batch // sampler.variants)
 
-    def batches(self, epoch: int, rng: np.random.Generator) -> Sequence[Sequence[int]]:
-        return self.sampler.batches(rng, self.sources, self.rounds)
+    def batches(self, epoch: int, rng: np.random.Generator) -> Sequence[tuple[Sequence[int], Any]]:
+        own = self.sampler.batches(rng, self.sources, self.rounds)
+        if self.rank is None:
+            return [(batch, None) for batch in own]
+        beside = [batch for _ in own for batch in self.rank.batches(epoch, rng)[:1]]
+        return list(zip(own, beside, strict=True))
 
-    def loss(self, batch: Sequence[int], rng: np.random.Generator) -> Tensor:
+    def loss(self, batch: tuple[Sequence[int], Any], rng: np.random.Generator) -> Tensor:
+        loss = self._labelled(batch[0], rng)
+        return loss if self.rank is None else loss + self.rank.loss(batch[1], rng)
+
+    def _labelled(self, batch: Sequence[int], rng: np.random.Generator) -> Tensor:
         drawn = self.sampler.draw(batch, rng).to(self.cropper.device)
         found = self.say(self.cropper.recipe.of_rgb(drawn.pixels))
         known = drawn.targets.isfinite()

@@ -50,10 +50,10 @@ class Vsfa:
     """Options of VSFA's recipe.
 
     `backbone_weights` names another file of the ResNet; `scratch` begins with random values, `width` times as many channels;
-    `stages` keeps the first ones of the ResNet. `fps` trains (and scores) on that rate. `crop`, `frames`, `sources` and
-    `variants` are pixels a side, frames a video, sources a batch and copies of each in training a ResNet; `ranking` weighs the
-    order within a source there and in the head, `noise` is what is added to standardised features while the head learns, and
-    `features` the bits a cached feature takes.
+    `stages` keeps the first ones of the ResNet, `levels=all` takes the statistics of all of them and of the stem. `fps` trains
+    (and scores) on that rate. `crop`, `frames`, `sources` and `variants` are pixels a side, frames a video, sources a batch and
+    copies of each in training a ResNet; `ranking` weighs the order within a source there and in the head, `noise` is what is
+    added to standardised features while the head learns, and `features` the bits a cached feature takes.
     """
 
     backbone: Literal["resnet18", "resnet50", "resnet101"] = "resnet50"
@@ -67,6 +67,7 @@ class Vsfa:
     scratch: bool = False
     width: float = 1.0
     stages: Literal[1, 2, 3, 4] = 4
+    levels: Literal["last", "all"] = "last"
     end_to_end: bool = False
     pretrain: Literal["contrastive"] | None = None
     crop: int = 192
@@ -129,7 +130,7 @@ class _Training:
     def all(self) -> Trained:
         recipe, run = self.recipe, self.run
         backbone = self._backbone(
-            begin(recipe.backbone, recipe.width, recipe.stages, recipe.scratch, recipe.backbone_weights, run)
+            begin(recipe.backbone, recipe.width, recipe.stages, recipe.levels, recipe.scratch, recipe.backbone_weights, run)
         )
         cache = Cache(backbone, recipe.fps, int(recipe.features), run)
         cache.make((*self.data.train, *self.data.val))
@@ -142,6 +143,7 @@ class _Training:
         options |= {"fps": recipe.fps} if recipe.fps else {}
         options |= {"width": backbone.width} if backbone.width != 1 else {}
         options |= {"stages": backbone.stages} if backbone.stages != 4 else {}
+        options |= {"levels": backbone.levels} if backbone.levels != "last" else {}
         return Trained(
             tensors, self.label, lambda items: self._score(state, cache, items), options, backbone.preprocessing,
             backbone.needs, f"{recipe.backbone}, {recipe.temporal}", figures, self._notes(backbone, figures),

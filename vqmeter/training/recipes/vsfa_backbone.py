@@ -1,6 +1,7 @@
 """The stages `contrast` and `backbone` of VSFA: its ResNet trained on native crops, before the head is.
 
-`backbone`: crops of several copies of a source at one place, the means and deviations of the last map, a linear layer; the
+`backbone`: crops of several copies of a source at one place, the means and deviations of the last map or of all stages', two
+linear layers; the
 loss is the distance to the crop's label and the ranking within the source. `contrast` knows no labels: two crops of an item
 at different places are to be alike, and unlike crops of other copies of the same source and of other sources, by InfoNCE on
 a projection that is thrown away. It is our reading of a remark, that unlabelled video could teach the features contrastively,
@@ -51,7 +52,7 @@ class Crops:
 def _seeded(backbone: Backbone, outputs: int, run: Run, stage: str) -> OfPictures:
     network = backbone.network()
     with seeded(run.seed, stage):
-        return OfPictures(network, 2 * network.channels, outputs)
+        return OfPictures(network, outputs)
 
 
 class _CropTask(Task):
@@ -144,7 +145,7 @@ def regress(backbone: Backbone, crops: Crops, data: Data, label: Label, plan: Pl
             weight: float) -> Backbone:  # fmt: skip
     """The backbone after training on the labels of crops."""
     module = _seeded(backbone, 1, run, "backbone")
-    torch.nn.init.constant_(module.head.bias, float(targets(data.train, label).mean()))
+    torch.nn.init.constant_(module.head[-1].bias, float(targets(data.train, label).mean()))
     task = RegressTask(module, backbone, crops, *_samplers(crops, data, label, run), run, loss=loss, weight=weight)
     fit("backbone", task, plan, run)
     return _after(backbone, module)

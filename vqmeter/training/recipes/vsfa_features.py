@@ -35,6 +35,7 @@ class Backbone:
     name: str
     state: State
     preprocessing: Mapping[str, Any] = field(default_factory=lambda: dict(IMAGENET))
+    levels: str = "last"
     needs: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -53,11 +54,11 @@ class Backbone:
     def digest(self) -> str:
         """A name for the tensors and the pixels."""
         counted = {key: value for key, value in self.state.items() if not key.endswith("num_batches_tracked")}
-        return digest([self.preprocessing, fingerprint(counted)])
+        return digest([self.preprocessing, self.levels, fingerprint(counted)])
 
     def network(self) -> ResNet:
         """One to train, with tensors of its own."""
-        network = ResNet(_depth(self.name), self.width, self.stages)
+        network = ResNet(_depth(self.name), self.width, self.stages, self.levels == "all")
         network.load_state_dict(self.state)
         return network
 
@@ -66,7 +67,7 @@ def _depth(name: str) -> int:
     return int(name.removeprefix("resnet"))
 
 
-def begin(name: str, width: float, stages: int, scratch: bool, choice: str | None, run: Run) -> Backbone:
+def begin(name: str, width: float, stages: int, levels: str, scratch: bool, choice: str | None, run: Run) -> Backbone:
     """The backbone to begin with: that of `run.init` where it brings its own, a seeded one from scratch, or ImageNet's.
 
     Raises
@@ -77,13 +78,13 @@ def begin(name: str, width: float, stages: int, scratch: bool, choice: str | Non
         state, found = weights.load("vsfa", run.init)
         own = {key.removeprefix("backbone."): value for key, value in state.items() if key.startswith("backbone.")}
         if own:
-            has = Backbone(str(found.options.get("backbone")), own, {**IMAGENET, **found.preprocessing})
+            has = Backbone(str(found.options.get("backbone")), own, {**IMAGENET, **found.preprocessing}, levels)
             if (has.name, has.width, has.stages) != (name, width, stages):
                 raise WeightsError(f"{run.init}: say vsfa:backbone={has.name}:width={has.width:g}:stages={has.stages}, as it "
                                    "was trained")  # fmt: skip
             return has
     if scratch:
-        return Backbone(name, _random(name, width, stages, run.seed))
+        return Backbone(name, _random(name, width, stages, run.seed), levels=levels)
     if width != 1:
         raise UsageError(f"vsfa: there are no weights of a {name} of width {width:g}; scratch=true begins without")
     state, found = weights.load(name, choice)
@@ -91,8 +92,8 @@ def begin(name: str, width: float, stages: int, scratch: bool, choice: str | Non
         state = {key: value for key, value in state.items() if not (key.startswith("layer") and int(key[5]) > stages)}
     kept = build_backbone(name, state).state_dict()
     if stages < 4:
-        return Backbone(name, kept, {**IMAGENET, **found.preprocessing})
-    return Backbone(name, kept, {**IMAGENET, **found.preprocessing}, {name: found.source_sha256 or found.sha256})
+        return Backbone(name, kept, {**IMAGENET, **found.preprocessing}, levels)
+    return Backbone(name, kept, {**IMAGENET, **found.preprocessing}, levels, {name: found.source_sha256 or found.sha256})
 
 
 def _random(name: str, width: float, stages: int, seed: int) -> State:
@@ -138,9 +139,9 @@ class Cache:
 
     def __init__(self, backbone: Backbone, fps: float | None, bits: int, run: Run) -> None:
         context = replace(run.context, precision="fp32", threads=1 if run.context.device == "cpu" else run.context.threads)
-        placed = tensors.place(build_backbone(backbone.name, dict(backbone.state)), context)
+        placed = tensors.place(build_backbone(backbone.name, dict(backbone.state), backbone.levels), context)
         self.features = Features(placed, backbone.name, backbone.preprocessing, context)
-        self.size = 2 * placed.channels
+        self.size = 2 * placed.described
         self._fps, self._dtype, self._run = fps, np.float16 if bits == 16 else np.float32, run
         self._made_by = [backbone.digest, fps, bits]
         self._paths = dict[str, str]()
