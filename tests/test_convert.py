@@ -322,3 +322,11 @@ def test_bad_places(cli, noise, tmp_path):
         code, _, err = cli("convert", source, f"{tmp_path}/{out}", *raw)
         assert code == 4 and says in err, err
     assert cli("convert", "-q", path, tmp_path / "one.png", *raw, "--frames", 1)[0] == 0
+
+
+def test_the_command_offers_every_codec():
+    from vqmeter.cli.convert import command
+    from vqmeter.convert import CODECS
+
+    (option,) = (option for option in command.params if option.name == "codec")
+    assert tuple(option.type.choices) == CODECS

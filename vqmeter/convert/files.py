@@ -34,7 +34,7 @@ _RAW_AVI = ("yuv420p", "yuv422p", "yuv411p", "gray")
 _SILENT = "log-level=none"
 _FACTS = ("range", "matrix", "primaries", "transfer")
 #: What a form has no room for.
-_UNSAID = {"raw": _FACTS, ".y4m": _FACTS[1:], ".avi": _FACTS, "png": ()}
+_UNSAID = {"raw": _FACTS, ".y4m": _FACTS[1:], ".avi": _FACTS}
 
 Say = Callable[[str], None]
 Progress = Callable[[int, "int | None"], None]
