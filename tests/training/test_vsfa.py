@@ -127,7 +127,7 @@ def test_a_head_on_a_frozen_backbone_needs_its_very_file(data, tmp_path, monkeyp
     from vqmeter.training.recipes.vsfa_features import begin
     from vqmeter.weights import save
 
-    save(tmp_path / "resnet18.safetensors", begin("resnet18", 1.0, 4, True, None, Run(tmp_path)).state,
+    save(tmp_path / "resnet18.safetensors", begin("resnet18", 1.0, 4, "last", True, None, Run(tmp_path)).state,
          {"name": "resnet18", "model": "resnet18"})  # fmt: skip
     few = replace(data, train=data.train[:3], val=data.val[:3])
     trained = recipe.train(few, Run(tmp_path / "run", epochs=2))
@@ -270,7 +270,7 @@ def test_a_narrow_resnet_tells_its_width():
     with pytest.raises(UsageError, match="scratch=true begins without"):
         from vqmeter.training.recipes.vsfa_features import begin
 
-        begin("resnet18", 0.25, 4, False, None, Run(Path(".")))
+        begin("resnet18", 0.25, 4, "last", False, None, Run(Path(".")))
 
 
 def test_the_state_is_that_of_the_file(learned, data, tmp_path):
