@@ -303,6 +303,11 @@ def test_outputs(cli, reports):
     assert names[3].read_bytes() == before
 
 
+def test_a_picture_takes_any_name(cli, reports):
+    words = (f"$\\frac$={reports / 'x264.json'}", f"_x={reports / 'x265.json'}", "-o", reports / "o.svg")
+    assert cli("bdrate", *words)[0] == 0 and (reports / "o.svg").stat().st_size
+
+
 def test_a_missing_library_is_one_line(cli, tmp_path, monkeypatch):
     import sys
 
@@ -316,11 +321,15 @@ def test_wrong_words(cli, reports):
     (reports / "bare.csv").write_text("1,2\n3,4\n")
     (reports / "pooled.csv").write_text("file,name,score,mean,harmonic_mean\na,psnr_y,1,1,1\n")
     (reports / "only.csv").write_text("bitrate_kbps,ssim\n1,2\n3,4\n")
+    (reports / "odd.json").write_text(
+        '{"results": [{"inputs": {"distorted": {"path": "a", "bitrate": "much"}}, "pooled": {"b": 1}}]}'
+    )
     report(reports / "raw.json", *ANCHOR, codec="rawvideo")
     report(reports / "unknown.json", *ANCHOR, bitrate=None)
     x264, x265 = reports / "x264.json", reports / "x265.json"
     for words, code, says in (
-        ((x264,), 2, "one curve only"), ((x264, x265, "--anchor", "av1"), 2, "no curve 'av1'"),
+        ((x264, reports / "odd.json"), 4, "not a report"), ((x264,), 2, "one curve only"),
+        ((x264, x265, "--anchor", "av1"), 2, "no curve 'av1'"),
         ((x264, x265, "--by", "psnr_z"), 2, "did you mean psnr_y"), ((x264, reports / "none.csv"), 2, "no column of bitrates"),
         ((x264, reports / "pooled.csv"), 2, "write the report as .json"), ((x264, reports / "bare.csv"), 4, "no titles"),
         ((x264, reports / "only.csv"), 4, "no score in common"), ((x264, reports / "raw.json"), 4, "raw video"),

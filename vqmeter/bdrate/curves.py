@@ -120,7 +120,11 @@ def _parts(path: str, reading: Reading) -> dict[str, Curve]:
     parts: dict[str, Curve] = {}
     for file in _files(path):
         report = file.lower().endswith((".json", ".ndjson"))
-        for label, curve in ({"": _from_report(file, reading)} if report else _from_table(file, reading)).items():
+        try:
+            found = {"": _from_report(file, reading)} if report else _from_table(file, reading)
+        except (AttributeError, KeyError, TypeError, ValueError):
+            raise InputError(f"{file}: not a report of vqmeter, as fr and nr write") from None
+        for label, curve in found.items():
             _merge(parts.setdefault(label, Curve(label)), curve)
     return parts
 

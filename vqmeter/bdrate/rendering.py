@@ -128,11 +128,17 @@ def _draw(axes: Any, ladders: Sequence[Ladder], found: Sequence[Delta], method: 
         _, curve, _ = library.bd_psnr(*points, *points, method=method, interpolators=True)
         along = np.linspace(math.log10(one.rates[0]), math.log10(one.rates[-1]), 256)
         label = f"{one.name} ({_signed(saved[one.name], 2, '%')})" if one.name in saved else one.name
-        (line,) = axes.plot(10**along / 1000, curve(along), label=label)
+        (line,) = axes.plot(10**along / 1000, curve(along), label=_plain(label))
         axes.plot(one.rates / 1000, one.qualities, "o", color=line.get_color(), ms=4)
     unit = next((one.unit for one in ladders if one.unit), "")
-    axes.set(xscale="log", xlabel="kbit/s", ylabel=f"{ladders[0].score}, {unit}" if unit else ladders[0].score)
+    score = f"{ladders[0].score}, {unit}" if unit else ladders[0].score
+    axes.set(xscale="log", xlabel="kbit/s", ylabel=_plain(score))
     for side in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
         side(ticks(minor_thresholds=(2, 0.6)))
     axes.grid(alpha=0.3, which="both")
     axes.legend(fontsize=8)
+
+
+def _plain(text: str) -> str:
+    """`text` without what matplotlib reads as formulas or as a label to hide."""
+    return " " * text.startswith("_") + text.replace("$", r"\$")
