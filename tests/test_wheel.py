@@ -1,5 +1,7 @@
 """The wheel, installed with no checkout near, does what the editable install does."""
 
+import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -48,3 +50,12 @@ def test_schema_and_man_pages_are_in_it(installed):
     pages = sorted(p.relative_to(installed) for p in installed.glob("share/man/man*/*"))
     assert sorted(p.name for p in pages) == sorted(p.name for p in (REPO / "man").glob("man*/*"))
     assert not list(installed.glob("tests")) and (installed / "vqmeter/py.typed").exists()
+
+
+def test_every_weight_file_in_the_box_is_in_it(installed):
+    sets = json.loads((REPO / "weights/manifest.json").read_text())["weights"]
+    wanted = {entry["file"]: entry["sha256"] for entry in sets if entry.get("bundled")}
+    found = {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in installed.glob("vqmeter/_weights/*.safetensors")
+    }
+    assert found == wanted and len(wanted) >= 10

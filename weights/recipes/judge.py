@@ -170,6 +170,7 @@ def main() -> None:
     json.dump(rows, sys.stdout, indent=1)
     if arguments.card:
         text = arguments.card.read_text("utf-8")
+        rows = {spec.split(":")[0]: row for spec, row in rows.items()}
         before, _, after = text.split(MARK)
         arguments.card.write_text(f"{before}{MARK}\n{markdown(rows, arguments.part, arguments.pairs)}\n{MARK}{after}", "utf-8")
 
