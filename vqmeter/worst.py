@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,7 @@ from vqmeter.errors import OutputError, UsageError
 from vqmeter.frames import Frame
 from vqmeter.report import Result
 from vqmeter.sources import Source
-from vqmeter.sources.pair import Lane, Selection, walk
+from vqmeter.sources.pair import Group, Lane, Selection, walk
 
 
 @dataclass(frozen=True)
@@ -48,21 +49,30 @@ def export(ref: Source | None, dist: Source, selection: Selection, result: Resul
         OutputError: the folder cannot be written.
     """
     ranked = worst_frames(result, worst.key, worst.count)
-    lanes = [Lane.start(source, selection) for source in (ref, dist) if source is not None]
     paths = {}
+    with closing(reread(ref, dist, selection, ranked)) as groups:
+        for group in groups:
+            number = result.columns["n"][group.index]
+            name = f"{result.label}_worst{ranked.index(group.index) + 1:02d}_frame{number:06d}.png"
+            paths[group.index] = os.path.join(worst.folder, name)
+            _save([f for f in (group.ref, group.dists[0]) if f is not None], paths[group.index])
+    return [paths[index] for index in ranked if index in paths]
+
+
+def reread(ref: Source | None, dist: Source, selection: Selection, wanted: Collection[int]) -> Generator[Group, None, None]:
+    """The frames of indices `wanted`, in the order of the stream, from freshly opened sources; no further than the last."""
+    lanes = [Lane.start(source, selection) for source in (ref, dist) if source is not None]
+    left = len(set(wanted))
     try:
         for group in walk(lanes[0] if ref is not None else None, lanes[-1:], selection):
-            if group.index in ranked and group.dists[0] is not None:
-                number = result.columns["n"][group.index]
-                name = f"{result.label}_worst{ranked.index(group.index) + 1:02d}_frame{number:06d}.png"
-                paths[group.index] = os.path.join(worst.folder, name)
-                _save([f for f in (group.ref, group.dists[0]) if f is not None], paths[group.index])
-                if len(paths) == len(ranked):
-                    break
+            if group.index in wanted and group.dists[0] is not None:
+                yield group
+                left -= 1
+            if not left:
+                break
     finally:
         for lane in lanes:
             lane.close()
-    return [paths[index] for index in ranked if index in paths]
 
 
 def _save(frames: Sequence[Frame], path: str) -> None:

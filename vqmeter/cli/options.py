@@ -179,7 +179,7 @@ weights_options = stack(
 
 output_options = stack(
     click.option("-o", "--output", "outputs", multiple=True, metavar="FILE",
-                 help="Write .json, .csv, .pooled.csv, .ndjson or .libvmaf.json; repeatable; '-' is stdout."),
+                 help="Write .json, .csv, .pooled.csv, .ndjson, .libvmaf.json or .html; repeatable; '-' is stdout."),
     click.option("-f", "--format", "form", type=click.Choice(["table", "json", "csv", "ndjson", "libvmaf"]),
                  help="Form on stdout. Default: table without -o, nothing with it."),
     click.option("--score", metavar="KEY[.STAT]", help="Print this number alone, one line a file."),

@@ -20,6 +20,7 @@ ENDINGS = {
     ".ndjson": "ndjson",
     ".json": "json",
     ".csv": "csv",
+    ".html": "html",
 }
 FORMATS = ("table", "json", "csv", "ndjson", "libvmaf")
 
@@ -29,10 +30,11 @@ def writer(form: str) -> Writer:
     import importlib
 
     module, _, name = {
-        "json": "documents:render_json", "ndjson": "documents:render_ndjson", "libvmaf": "documents:render_libvmaf",
-        "csv": "tables:render_csv", "pooled_csv": "tables:render_pooled_csv", "table": "tables:render_table",
+        "json": "writers.documents:render_json", "ndjson": "writers.documents:render_ndjson",
+        "libvmaf": "writers.documents:render_libvmaf", "csv": "writers.tables:render_csv",
+        "pooled_csv": "writers.tables:render_pooled_csv", "table": "writers.tables:render_table", "html": "page:render",
     }[form].partition(":")  # fmt: skip
-    found: Writer = getattr(importlib.import_module(f"vqmeter.writers.{module}"), name)
+    found: Writer = getattr(importlib.import_module(f"vqmeter.{module}"), name)
     return found
 
 
