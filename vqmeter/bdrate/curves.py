@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vqmeter.errors import InputError, MissingInputError, UsageError
-from vqmeter.evaluation.scores import _results as read_results
+from vqmeter.evaluation.scores import read_results
 from vqmeter.metric import nearest
 from vqmeter.training.datasets.lists import FILE
 from vqmeter.training.datasets.tables import Table, number, plain, read_table

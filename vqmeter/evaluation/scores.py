@@ -37,7 +37,7 @@ def read_scores(path: str, keys: Sequence[str] = ()) -> list[ScoreTable]:
         InputError: the file holds no scores.
     """
     if path.lower().endswith((".json", ".ndjson")):
-        return from_results(list(_results(path)), keys, path)
+        return from_results(list(read_results(path)), keys, path)
     table = read_table(path)
     titles = {plain(title) for title in table.header}
     if {"file", "name", "score", "mean", "median"} <= titles:
@@ -72,7 +72,7 @@ def from_results(results: Iterable[Mapping[str, Any]], keys: Sequence[str], path
     return tables
 
 
-def _results(path: str) -> Iterable[Mapping[str, Any]]:
+def read_results(path: str) -> Iterable[Mapping[str, Any]]:
     try:
         with open(path, encoding="utf-8") as file:
             text = file.read()
