@@ -63,6 +63,7 @@ COUNTS: dict[str, tuple[Callable[[], nn.Module], int]] = {
     "c3d regressor": (Regressor, 2_098_177),
     "cnn3d paper": (lambda: Cnn3d("paper"), 192_351_617),
     "cnn3d lite": (Cnn3d, 2_297_217),
+    "cnn3d stats": (lambda: Cnn3d("stats", hidden=(128, 64)), 1_640_065),
     "group lstm": (GroupLstm, 8_993),
     "dipqa-64": (Dipqa, 17_273_153),
     "dipqa-128": (lambda: Dipqa(128), 55_021_889),
@@ -115,6 +116,7 @@ SHAPES: dict[str, tuple[Callable[[], Any], tuple[int, ...], tuple[int, ...]]] = 
     "cnn3d paper, maps": (lambda: meta(lambda: Cnn3d("paper")).maps, (1, 3, 16, 224, 224), (1, 256, 6, 11, 11)),
     "cnn3d lite, maps": (lambda: meta(Cnn3d).maps, (1, 3, 16, 224, 224), (1, 256, 16, 14, 14)),
     "cnn3d paper": (lambda: meta(lambda: Cnn3d("paper")), (2, 3, 16, 224, 224), (2,)),
+    "cnn3d stats": (lambda: meta(lambda: Cnn3d("stats", (8, 16, 32, 64), (9, 7))).features, (2, 3, 16, 32, 80), (2, 7)),
     "cnn3d narrow": (lambda: meta(lambda: Cnn3d(widths=(8, 16, 32, 64))).features, (2, 3, 16, 224, 224), (2, 512)),
     "group lstm": (lambda: meta(GroupLstm), (2, 32, 32), (2,)),
 }
@@ -349,6 +351,35 @@ def test_cnn3d_anywhere_does_not_show_its_bands(height: int, width: int) -> None
     whole = network.fc2(network.fc1(maps).relu()).relu()
     torch.testing.assert_close(network.features(x), whole.mean((1, 2, 3)), rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(network(x), network.out(whole)[..., 0].mean((1, 2, 3)), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("height", "width"), [(16, 16), (50, 33)])
+def test_cnn3d_stats_are_means_and_deviations_of_every_pool(height: int, width: int) -> None:
+    network = filled(lambda: Cnn3d("stats", (2, 3, 4, 5), (8, 6)))
+    x = torch.rand(2, 3, 4, height, width, generator=torch.Generator().manual_seed(0))
+    seen: list[Tensor] = []
+    network.fc1.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0]))
+    score, at = network(x), 0
+    maps = [maps.flatten(2).numpy().astype(np.float64) for maps in network.pools(x)]
+    assert [m.shape[2] for m in maps] == [4 * (height >> n) * (width >> n) for n in range(1, 5)]
+    for values in (moment for m in maps for moment in (m.mean(2), np.sqrt(m.var(2) + 1e-6))):
+        np.testing.assert_allclose(seen[0][:, at : at + values.shape[1]], values, rtol=1e-4, atol=1e-6)
+        at += values.shape[1]
+    assert at == seen[0].shape[1] and np.array_equal(maps[-1], network.maps(x).flatten(2).numpy())
+    expected = network.out(network.fc2(network.fc1(seen[0]).relu()).relu())[:, 0]
+    torch.testing.assert_close(score, expected)
+
+
+def test_cnn3d_stats_learn_where_channels_are_dead() -> None:
+    torch.manual_seed(0)
+    network = Cnn3d("stats", (2, 3, 4, 5), (8, 6))
+    nn.init.constant_(network.conv6.bias, -100)
+    with torch.autocast("cpu", torch.bfloat16):
+        score = network(torch.rand(2, 3, 16, 32, 32))
+    score.sum().backward()
+    grads = [p.grad for p in network.parameters()]
+    assert score.dtype == torch.float32 and all(grad is not None and grad.isfinite().all() for grad in grads)
+    assert network.conv1.weight.grad.any() and not network.conv6.weight.grad.any()
 
 
 def test_cnn3d_anywhere_learns_under_the_lstm() -> None:

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from vqmeter import measure, tensors
 from vqmeter.errors import WeightsError
-from vqmeter.metrics.nr.cnn3d_lstm import SIZES, Grid, groups, linspace
+from vqmeter.metrics.nr.cnn3d_grid import SIZES, Grid, groups, linspace
+from vqmeter.metrics.nr.cnn3d_lstm import BlockMeter
 from vqmeter.networks.cnn3d import Cnn3d, GroupLstm
 from vqmeter.sources import open_video
 from vqmeter.weights import build, manifest, save
@@ -115,7 +116,7 @@ def plain(path: str, preset: str) -> tuple[list[float], float]:
 
 
 def test_the_grid_by_hand() -> None:
-    assert SIZES == {"paper": (32, 8, 4), "lite": (8, 4, 2), "fcn": (8, 1, 1)}
+    assert SIZES == {"paper": (32, 8, 4), "lite": (8, 4, 2), "fcn": (8, 1, 1), "stats": (8, 4, 2)}
     starts = [group[0] for group in groups(250, 32)]
     assert starts == [round(k * 234 / 31) for k in range(32)] and starts[:3] == [0, 8, 15] and starts[-1] == 234
     assert all(group == tuple(range(group[0], group[0] + 16)) for group in groups(250, 32))
@@ -146,7 +147,7 @@ def test_small_frames_are_mirrored_as_numpy_does() -> None:
     assert (Grid.over(1, 1, 8, 4).cut(np.ones((3, 1, 1), np.float32)) == 255).all()
 
 
-@pytest.mark.parametrize(("name", "preset"), [("a", "lite"), ("small", "lite"), ("a", "fcn"), ("a", "paper")])
+@pytest.mark.parametrize(("name", "preset"), [("a", "lite"), ("small", "lite"), ("a", "fcn"), ("a", "paper"), ("a", "stats")])
 def test_scores_are_the_plain_rendition(name: str, preset: str, clips: dict[str, str], write: Callable[..., str]) -> None:
     scores, raw = plain(clips[f"{name}.y4m"], preset)
     result = run(clips[f"{name}.y4m"], write(preset, preset), f"cnn3d_lstm:preset={preset}")
@@ -182,7 +183,7 @@ def test_a_pipe_must_say_its_length(clips: dict[str, str], weights: str, monkeyp
     assert code == 4 and "--frames" in err and "cnn3d_lstm" in err
 
 
-@pytest.mark.parametrize("preset", ["lite", "fcn"])
+@pytest.mark.parametrize("preset", ["lite", "fcn", "stats"])
 @pytest.mark.parametrize(("width", "height", "frames"), [(64, 64, 5), (90, 261, 1), (34, 18, 17), (241, 231, 16)])
 def test_small_odd_upright_and_short_videos(
     preset: str, width: int, height: int, frames: int, raw_pair: Callable[..., Any], write: Callable[..., str]
@@ -191,6 +192,20 @@ def test_small_odd_upright_and_short_videos(
     assert 0 <= result.pooled["cnn3d_lstm"]["score"] <= 100 and not result.validity["warnings"]
     spans = [(c["first"], c["last"]) for c in result.clips]
     assert all(last < frames for _, last in spans) and len(spans) == (2 if frames > 1 else 0)
+
+
+def test_groups_alike_are_scored_once(
+    raw_pair: Callable[..., Any], write: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, counted, own = (
+        write("eight", "stats", options={"preset": "stats", **SMALL, "groups": 8}),
+        list[int](),
+        BlockMeter._run,
+    )
+    monkeypatch.setattr(BlockMeter, "_run", lambda self, blocks: counted.append(len(blocks)) or own(self, blocks))
+    result = run(raw_pair(240, 230, 18)[1], path)
+    assert sum(counted) == 3 * 4 and [c["first"] for c in result.clips] == [0, 0, 1, 1, 1, 1, 2, 2]
+    assert len({c["cnn3d_lstm"] for c in result.clips}) == 3
 
 
 def test_a_picture_is_a_video_of_itself(tmp_path: Path, weights: str) -> None:

@@ -11,13 +11,14 @@ from vqmeter import measure
 from vqmeter.errors import UsageError, WeightsError
 from vqmeter.evaluation.correlation import srocc
 from vqmeter.metric import Context
-from vqmeter.metrics.nr.cnn3d_lstm import Layout
+from vqmeter.metrics.nr.cnn3d_grid import Layout
 from vqmeter.networks.cnn3d import Cnn3d, GroupLstm
+from vqmeter.tensors import fold_norms
 from vqmeter.training.cards import publish
 from vqmeter.training.comparison import compare, named
 from vqmeter.training.data import divide
 from vqmeter.training.datasets import Dataset, Item
-from vqmeter.training.recipes import find
+from vqmeter.training.recipes import cnn3d_clips, find
 from vqmeter.training.recipes.cnn3d_clips import GridBlocks
 from vqmeter.training.recipes.cnn3d_lstm import Cnn3dLstm
 from vqmeter.training.recipes.cnn3d_video import Video
@@ -94,7 +95,7 @@ def test_it_learns_and_its_weight_file_says_the_same(data, tmp_path):
 
 
 def test_killed_and_begun_again_gives_the_same_bits(simple, tmp_path):
-    recipe, how = Cnn3dLstm(**TINY, dropout=0.2, clips=1), {"epochs": 2, "context": Context(threads=1, batch=4)}
+    recipe, how = Cnn3dLstm(**TINY, preset="stats", dropout=0.2, clips=1), {"epochs": 2, "context": Context(threads=1, batch=4)}
     whole = recipe.train(simple, a_run(tmp_path / "whole", **how)).state
     for stage, step in (("clips", 3), ("video", 2)):
         folder = tmp_path / stage
@@ -130,7 +131,7 @@ def test_every_comparison_runs(name, simple, tmp_path):
 
 @pytest.mark.parametrize("options", [
     {"preset": "fcn", "end_to_end": True}, {"as_published": True, "widths": "2-2-2-2", "clips": 2},
-    {"downscaled": True}, {"over": "ridge"}, {"optimiser": "sgd", "loss": "huber"},
+    {"downscaled": True}, {"over": "ridge"}, {"optimiser": "sgd", "loss": "huber"}, {"preset": "stats"}, {"norms": True},
 ])  # fmt: skip
 def test_variants_score_as_their_weight_files(options, simple, tmp_path):
     trained = Cnn3dLstm(**TINY | options).train(simple, a_run(tmp_path, steps=2, context=Context(threads=1, batch=2)))
@@ -142,6 +143,35 @@ def test_variants_score_as_their_weight_files(options, simple, tmp_path):
     assert trained.label.scale == (1 if published else 100)
     assert trained.options["preset"] == ("paper" if published else options.get("preset", "lite"))
     assert trained.options.get("view") == ("downscaled" if "downscaled" in options else None)
+    assert not [key for key in trained.state if "bn" in key]
+
+
+def test_norms_are_settled_on_what_the_weights_make_of_clips(simple, tmp_path, monkeypatch):
+    monkeypatch.setattr(cnn3d_clips, "SETTLED", 1)
+    torch.manual_seed(0)
+    network, run = Cnn3d("stats", (2, 3, 4, 5), (8, 6)), a_run(tmp_path)
+    cnn3d_clips.normed(network)
+    source = cnn3d_clips.sources(simple, simple.train, Label(100.0), run, Layout("stats", 2, 1, 1), grid=False, side=32,
+                                 clips=1, variants=3)  # fmt: skip
+    task = cnn3d_clips.Clips(network.eval(), run, source, None, batch=6, loss="mse", weight=1.0)
+    fed = []
+    hooks = [module.register_forward_pre_hook(lambda _, inputs: fed.append(inputs[0]))
+             for name, module in network.named_children() if name.startswith("bn")]  # fmt: skip
+    task.settle()
+    for hook in hooks:
+        hook.remove()
+    norms = [module for name, module in network.named_children() if name.startswith("bn")]
+    assert len(fed) == len(norms) == 6 and not network.training
+    for x, norm in zip(fed, norms, strict=True):
+        values = x.transpose(0, 1).flatten(1).numpy().astype(np.float64)
+        np.testing.assert_allclose(norm.running_mean, values.mean(1), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(norm.running_var, values.var(1, ddof=1), rtol=1e-4)
+        torch.nn.init.normal_(norm.weight)  # of either sign: a norm stands before the pool
+    clip = torch.rand(2, 3, 16, 40, 32)
+    before = network(clip)
+    fold_norms(network)
+    torch.testing.assert_close(network(clip), before, rtol=1e-4, atol=1e-5)
+    assert network.state_dict().keys() == Cnn3d("stats", (2, 3, 4, 5), (8, 6)).state_dict().keys()
 
 
 def test_weights_to_begin_from_are_taken_over(simple, tmp_path):
@@ -195,4 +225,6 @@ def test_options_that_make_no_sense():
     published = Cnn3dLstm(as_published=True).settled()
     assert (published.preset, published.widths, published.dropout, published.clips) == ("paper", "32-64-128-256", 0.5, 208)
     assert published.layout() == Layout("paper", 32, 8, 4)
+    norms = {preset: Cnn3dLstm(preset).settled().norms for preset in ("lite", "fcn", "stats")}
+    assert norms == {"lite": False, "fcn": False, "stats": True} and not Cnn3dLstm("stats", norms=False).settled().norms
     assert sum(p.numel() for p in Cnn3d("lite", (8, 16, 32, 64), (128, 64)).parameters()) < 120_000

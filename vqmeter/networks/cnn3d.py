@@ -22,6 +22,7 @@ doi:10.1109/ICIP.2019.8803395.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 import torch.nn.functional as F
@@ -83,9 +84,8 @@ class Cnn3d(nn.Module):
         if self.anywhere:
             return self._features_anywhere(x)
         if self.stats:
-            found = self._statistics(x).to(self.fc1.weight.dtype)
-            with torch.autocast(x.device.type, enabled=False):
-                return self._dense(found)
+            with _exactly(found := self._statistics(x)):
+                return self._dense(found.to(self.fc1.weight.dtype))
         x = self.maps(x)
         return self._dense(x.mean((2, 3, 4)) if self.same else x.flatten(1))
 
@@ -121,10 +121,15 @@ class Cnn3d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, 16, 224, 224) to (N,), the last layer in the precision of its weights, autocast or not."""
-        features = self.features(x).to(self.out.weight.dtype)
-        with torch.autocast(x.device.type, enabled=False):
-            out: Tensor = self.out(self.dropout(features))
+        with _exactly(features := self.features(x)):
+            out: Tensor = self.out(self.dropout(features.to(self.out.weight.dtype)))
         return out[:, 0]
+
+
+def _exactly(x: Tensor) -> AbstractContextManager[object]:
+    """Computing where `x` lies as it is written, autocast or not."""
+    device = x.device.type
+    return torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
 
 
 class GroupLstm(nn.Module):

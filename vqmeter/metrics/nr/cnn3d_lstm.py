@@ -5,8 +5,8 @@
 Groups of 16 frames begin at round(linspace(0, N - 16, groups)), blocks of 224x224 lie on a grid of columns x rows at
 round(linspace(0, W - 224, columns)) and round(linspace(0, H - 224, rows)), row by row; on upright pictures columns and
 rows change places. Frames smaller than 224 are mirrored, never scaled; videos shorter than 16 repeat their last frame.
-`paper`: 32 groups of 8x4 blocks; `lite`: 8 groups of 4x2; `fcn` (the source's future work, end to end): 8 groups of whole
-frames, whose features go to the LSTM. Other grids are read from the weights, and with `view=downscaled` in them (the
+`paper`: 32 groups of 8x4 blocks; `lite` and `stats`: 8 groups of 4x2; `fcn` (the source's future work, end to end): 8 groups
+of whole frames, whose features go to the LSTM. Other grids are read from the weights, and with `view=downscaled` in them (the
 variant the source warns of) there is one block a group, the whole frame squeezed to 224x224, bilinear with antialiasing.
 
 With `svr.*` in the weight file (the source's baseline without an LSTM) the video's score is that of a ridge or an RBF-SVR
@@ -32,21 +32,18 @@ from vqmeter import tensors
 from vqmeter.errors import WeightsError
 from vqmeter.metric import About, Clip, Context, Meter, QualityMap, Sample, Scale, Score, Stream
 from vqmeter.metrics.nr.c3d import svr, under
+from vqmeter.metrics.nr.cnn3d_grid import FRAMES, Layout, groups
 from vqmeter.networks import paired
-from vqmeter.networks.cnn3d import BAND, PRESETS, Cnn3d, GroupLstm
+from vqmeter.networks.cnn3d import BAND, Cnn3d, GroupLstm
 from vqmeter.networks.svr import Svr
 from vqmeter.weights import State, Weights, build, load
-
-FRAMES, SIDE = 16, 224
-VIEWS = ("blocks", "downscaled")
-SIZES = {"paper": (32, 8, 4), "lite": (8, 4, 2), "fcn": (8, 1, 1)}  # groups, columns, rows
 
 
 @dataclass(frozen=True)
 class Cnn3dLstm:
     """Score `cnn3d_lstm`, 0..100, higher is better: one for each group of 16 frames, and the LSTM's for the video."""
 
-    preset: Literal["paper", "lite", "fcn"] | None = None  # None: what the weights were trained with
+    preset: Literal["paper", "lite", "fcn", "stats"] | None = None  # None: what the weights were trained with
     weights: str | None = None
 
     about: ClassVar[About] = About(
@@ -54,14 +51,15 @@ class Cnn3dLstm:
         definition="Groups of 16 frames from round(linspace(0, N-16, G)), in each a grid of 224x224 blocks at "
         "round(linspace(0, W-224, C)) x round(linspace(0, H-224, R)), row by row (C and R change places on upright pictures), "
         "RGB 0..1 of 8 bits. paper: G 32, C 8, R 4, convolutions 32-64-128-128-256-256 without padding, flattened; lite: G 8, "
-        "C 4, R 2, padded, mean over time and space; fcn: G 8, whole frames, the layers of lite at every place. Every block "
-        "gets a score, a group has the mean of its own; an LSTM of 32 over the groups (32 or 8 block scores each; 512 features "
-        "for fcn), linear 16, ReLU, linear 1 give the video's. Brought to 0..100 by the label scale of the weights; `raw` and "
-        "`mos` stand beside it. Frames smaller than 224 are mirrored, videos shorter than 16 repeat the last frame. Where the "
-        "weights hold svr.*, a ridge or RBF-SVR on the mean activations stands in for the LSTM.",
+        "C 4, R 2, padded, mean over time and space; stats: as lite, means and deviations after every pool; fcn: G 8, whole "
+        "frames, the layers of lite at every place. Every block gets a score, a group has the mean of its own; an LSTM of 32 "
+        "over the groups (32 or 8 block scores each; 512 features for fcn), linear 16, ReLU, linear 1 give the video's. "
+        "Brought to 0..100 by the label scale of the weights; `raw` and `mos` stand beside it. Frames smaller than 224 are "
+        "mirrored, videos shorter than 16 repeat the last frame. Where the weights hold svr.*, a ridge or RBF-SVR on the mean "
+        "activations stands in for the LSTM.",
         source="You and Korhonen, ICIP 2019, doi:10.1109/ICIP.2019.8803395",
         differs="The paper leaves padding, activations of the dense layers, input scaling and the place of the blocks open: "
-        "padding valid (Keras), ReLU, x/255, and the grid that its counts of clips allow. lite and fcn are ours.",
+        "padding valid (Keras), ReLU, x/255, and the grid that its counts of clips allow. lite, fcn and stats are ours.",
         needs="no reference; weights; the length",
         validated="The published results are in a picture and could not be read; not compared.",
     )
@@ -74,111 +72,6 @@ class Cnn3dLstm:
 
     def open(self, stream: Stream, context: Context) -> Meter:
         return Cnn3dLstmMeter(self, stream, context)
-
-
-def linspace(last: int, count: int) -> list[int]:
-    """round(linspace(0, last, count)), halves upwards."""
-    steps = max(1, count - 1)
-    return [(2 * k * last + steps) // (2 * steps) for k in range(count)]
-
-
-def groups(frames: int, count: int) -> list[tuple[int, ...]]:
-    """`count` groups of 16 successive frames, spread over a video of `frames`."""
-    return [tuple(min(first + k, frames - 1) for k in range(FRAMES)) for first in linspace(max(0, frames - FRAMES), count)]
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Which blocks of a video are scored: `groups` of 16 frames, in each `columns` x `rows` blocks, or one of whole frames
-    (preset `fcn`), or one of frames brought to a block's size (view `downscaled`)."""
-
-    preset: str
-    groups: int
-    columns: int
-    rows: int
-    view: str = "blocks"
-
-    @classmethod
-    def of(cls, weights: Weights) -> Layout:
-        """What a weight file says it was trained with.
-
-        Raises
-            WeightsError: a preset or view that is not known.
-        """
-        said = weights.options
-        preset, view = str(said.get("preset", "lite")), str(said.get("view", "blocks"))
-        if preset not in PRESETS or view not in VIEWS or (preset, view) == ("fcn", "downscaled"):
-            raise WeightsError(f"{weights.name} is of preset {preset}, view {view}, which this version does not know")
-        sizes = SIZES[preset] if view == "blocks" else (SIZES[preset][0], 1, 1)
-        count, columns, rows = (int(said.get(key, n)) for key, n in zip(("groups", "columns", "rows"), sizes, strict=True))
-        return cls(preset, count, columns, rows, view)
-
-    @property
-    def whole(self) -> bool:
-        """Whether a block is all of a frame and the LSTM sees features."""
-        return self.preset == "fcn"
-
-    def inputs(self, features: int) -> int:
-        """How many numbers of a group the LSTM sees."""
-        return features if self.whole else self.columns * self.rows
-
-    def grid(self, width: int, height: int) -> Grid:
-        """Where the blocks of a frame lie."""
-        if self.view == "downscaled":
-            return Grid(np.arange(height), np.arange(width), ((0, 0),), (SIDE, SIDE), shrink=True)
-        return Grid.over(width, height, self.columns, self.rows, self.whole)
-
-
-@dataclass(frozen=True, eq=False)
-class Grid:
-    """Where the blocks lie. Only rows and columns that some block covers are kept of a frame.
-
-    `rows` and `columns` say which of the picture's these are, mirrored where it is smaller than a block; `corners` are the
-    blocks' upper left corners among what is kept, row by row. With `whole` there is one block, all of the frame; with
-    `shrink` one of `size`, all of the frame made so small.
-    """
-
-    rows: NDArray[np.int64]
-    columns: NDArray[np.int64]
-    corners: tuple[tuple[int, int], ...]
-    size: tuple[int, int]
-    shrink: bool = False
-
-    @classmethod
-    def over(cls, width: int, height: int, columns: int, rows: int, whole: bool = False) -> Grid:
-        if height > width:
-            columns, rows = rows, columns
-        down, tops = _axis(height, rows, whole)
-        across, lefts = _axis(width, columns, whole)
-        size = (len(down), len(across)) if whole else (SIDE, SIDE)
-        return cls(down, across, tuple((top, left) for top in tops for left in lefts), size)
-
-    def cut(self, rgb: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """(3, H, W) in [0, 1] to what is kept of it, in 8 bits."""
-        if self.shrink:
-            kept = tensors.resize(torch.from_numpy(rgb)[None], self.size)[0].clamp_(0, 1).numpy().copy()
-        else:
-            kept = rgb[:, self.rows[:, None], self.columns]
-        kept *= 255
-        kept += 0.5
-        cut: NDArray[np.uint8] = kept.astype(np.uint8)
-        return cut
-
-    def blocks(self, group: Tensor) -> list[Tensor]:
-        """The blocks (3, 16, h, w) of a group (16, 3, H, W) of what was kept."""
-        h, w = self.size
-        return [group[..., top : top + h, left : left + w].movedim(0, 1) for top, left in self.corners]
-
-
-def _axis(size: int, count: int, whole: bool) -> tuple[NDArray[np.int64], list[int]]:
-    """Which samples of one dimension are kept, and where among them the blocks begin."""
-    lack = max(0, SIDE - size)
-    places = np.pad(np.arange(size), (lack // 2, lack - lack // 2), mode="reflect") if lack else np.arange(size)
-    if whole:
-        return places, [0]
-    starts = linspace(len(places) - SIDE, count)
-    used = np.unique([start + np.arange(SIDE) for start in starts])
-    return places[used], np.searchsorted(used, starts).tolist()
 
 
 def network(state: State, preset: str) -> Cnn3d:
