@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,9 +10,15 @@ from vqmeter.clips import Assembler
 from vqmeter.errors import DecodeError, InputError, VqmeterError
 from vqmeter.frames import Frame
 from vqmeter.heatmaps import map_path, save
-from vqmeter.metric import Chosen, QualityMap, Sample, Score
+from vqmeter.limits import decided
+from vqmeter.metric import Chosen, FrameMeter, QualityMap, Sample, Score
 from vqmeter.report import Result
+from vqmeter.settings import Settings
 from vqmeter.sources.pair import Group, Lane, at_depth, identical
+from vqmeter.validity import Glance, Watch, glance
+
+#: So many frames without a partner are listed; the rest is only counted.
+_LISTED = 100
 
 
 @dataclass
@@ -24,13 +30,40 @@ class Run:
     depth: int
     chosen: list[Chosen]
     assemblers: list[Assembler]
+    settings: Settings
+    watch: Watch | None = None
+    length: int | None = None  # how many frames will be compared, where that is certain and needed
     stopped: bool = False
-    map_folder: str | None = None
+    asked: int = 0
 
     def stop(self, error: VqmeterError) -> None:
         """Take no more frames: a worker could not read or reduce one."""
         self.stopped = self.lane.ended = True
         self.lane.error = self.lane.error or error
+
+    @property
+    def by_frame(self) -> bool:
+        """Whether every score is a frame's own, so that what comes changes none."""
+        return all(isinstance(a.meter, FrameMeter) and type(a.meter).plan is FrameMeter.plan
+                   and type(a.meter).finish is FrameMeter.finish for a in self.assemblers)  # fmt: skip
+
+    def stop_if_decided(self) -> None:
+        """Take no more frames where the limits can only come out one way."""
+        frames = len(self.result.columns["n"])
+        if self.stopped or self.length is None or not 0 < frames < self.length:
+            return
+        if decided(self.settings.limits, self.result, self.length):
+            self.stopped = True
+            self.lane.stop()
+            self.result.validity["decided_after"] = frames
+
+
+@dataclass(frozen=True)
+class Wish:
+    """Which meters of a run want a frame, and its number among the frames of the run."""
+
+    number: int
+    meters: Sequence[bool]
 
 
 @dataclass(frozen=True)
@@ -38,23 +71,28 @@ class Prepared:
     """What a worker made of one frame of one run."""
 
     frame: Frame
+    ref_time: float | None
     items: list[Any]
-    identical: bool
+    identical: bool = False
+    seen: Glance | None = None
 
 
-def wanted(run: Run, index: int) -> list[bool]:
-    """Which meters of a run want frame `index`."""
-    return [assembler.wants(index) for assembler in run.assemblers]
+def wish(run: Run, frame: Frame | None) -> Wish | None:
+    """What a run wants of its next frame; asked in the order of the stream, None where it has no frame."""
+    if frame is None:
+        return None
+    number, run.asked = run.asked, run.asked + 1
+    return Wish(number, [assembler.wants(number) for assembler in run.assemblers])
 
 
-def prepare(chunk: list[Group], masks: list[list[list[bool]]], runs: list[Run]) -> list[list[Any]]:
+def prepare(chunk: list[Group], wishes: list[list[Wish | None]], runs: list[Run]) -> list[list[Any]]:
     """In a worker: reduce a few frames of every run; a frame's samples live only here."""
     out: list[list[Any]] = []
-    for group, mask in zip(chunk, masks, strict=True):
+    for group, wanted in zip(chunk, wishes, strict=True):
         row: list[Any] = []
-        for run, frame, wants in zip(runs, group.dists, mask, strict=True):
+        for run, frame, want in zip(runs, group.dists, wanted, strict=True):
             try:
-                row.append(None if frame is None else _prepare_one(run, group, frame, wants))
+                row.append(None if frame is None or want is None else _prepare_one(run, group.ref, frame, want))
             except VqmeterError as error:
                 row.append(error)
         for frame in (group.ref, *group.dists):
@@ -64,15 +102,17 @@ def prepare(chunk: list[Group], masks: list[list[list[bool]]], runs: list[Run]) 
     return out
 
 
-def _prepare_one(run: Run, group: Group, frame: Frame, mask: list[bool]) -> Prepared:
-    if not any(mask):
-        return Prepared(frame, [None] * len(mask), False)
-    dist, ref = at_depth(frame, run.depth), None
-    if group.ref is not None:
-        ref = group.ref.derive(("depth", run.depth), lambda f: at_depth(f, run.depth))
-    sample = Sample(group.index, dist, ref)
-    items = [a.meter.prepare(sample) if want else None for a, want in zip(run.assemblers, mask, strict=True)]
-    return Prepared(frame, items, ref is not None and identical(ref, dist))
+def _prepare_one(run: Run, ref: Frame | None, dist: Frame, want: Wish) -> Prepared:
+    time = None if ref is None else ref.time
+    if not any(want.meters):
+        return Prepared(dist, time, [None] * len(want.meters))
+    seen = glance(want.number, ref, dist)
+    frame, dist = dist, at_depth(dist, run.depth)
+    if ref is not None:
+        ref = ref.derive(("depth", run.depth), lambda f: at_depth(f, run.depth))
+    sample = Sample(want.number, dist, ref)
+    items = [a.meter.prepare(sample) if wanted else None for a, wanted in zip(run.assemblers, want.meters, strict=True)]
+    return Prepared(frame, time, items, ref is not None and identical(ref, dist), seen)
 
 
 def take(run: Run, prepared: Prepared) -> None:
@@ -82,6 +122,8 @@ def take(run: Run, prepared: Prepared) -> None:
     for key, value in zip(result.columns, (frame.index, frame.pts, _round(frame.time), frame.type, frame.bytes), strict=True):
         result.columns[key].append(value)
     result.validity["identical_frames"] += prepared.identical
+    if run.watch is not None:
+        run.watch.see(prepared.seen, prepared.ref_time, frame.time)
     if frame.corrupt and run.lane.error is None:
         run.lane.error = DecodeError(f"{result.name}: frame {frame.index} was decoded with errors; the file is damaged")
     for chosen, assembler, item in zip(run.chosen, run.assemblers, prepared.items, strict=True):
@@ -93,10 +135,10 @@ def _book(run: Run, chosen: Chosen, scores: Iterable[Score | QualityMap]) -> Non
     for score in scores:
         if isinstance(score, Score):
             run.result.add(score, chosen.rename(score.name))
-        elif run.map_folder is not None:
+        elif run.settings.map_folder is not None:
             info = run.lane.source.info
             quality = replace(score, name=chosen.rename(score.name))
-            save(quality, (info.width, info.height), map_path(run.map_folder, run.result.label, quality))
+            save(quality, (info.width, info.height), map_path(run.settings.map_folder, run.result.label, quality))
 
 
 def _round(seconds: float | None) -> float | None:
@@ -104,7 +146,7 @@ def _round(seconds: float | None) -> float | None:
 
 
 def finish(run: Run) -> None:
-    """Delayed scores, and how the run ended."""
+    """Delayed scores, what was seen of the pair, and how the run ended."""
     result = run.result
     frames = len(result.columns["n"])
     for chosen, assembler in zip(run.chosen, run.assemblers, strict=True):
@@ -115,8 +157,22 @@ def finish(run: Run) -> None:
         if assembler.repeated and chosen.metric.needs_length:
             warning = f"{chosen.key}: the video ended early; its last frame stood in for {assembler.repeated}"
             result.validity["warnings"].append(warning)
+    if run.watch is not None:
+        result.validity["warnings"] += run.watch.warnings()
+    _list_unmatched(run)
     result.validity["frames_compared"] = frames
     result.error = run.lane.error
     result.truncated = isinstance(run.lane.error, VqmeterError) and frames > 0
     if frames == 0 and result.error is None:
-        result.error = InputError(f"{result.name}: nothing to measure; -ss or -t leaves no frame")
+        asked = "--sync" if run.lane.selection.offset else "--pair pts" if run.lane.selection.pair == "pts" else "-ss or -t"
+        result.error = InputError(f"{result.name}: nothing to measure; {asked} leaves no frame")
+
+
+def _list_unmatched(run: Run) -> None:
+    unmatched = run.lane.unmatched
+    if unmatched:
+        run.result.validity |= {"unmatched": unmatched[:_LISTED], "unmatched_frames": len(unmatched)}
+        sides = [sum(frame["file"] == side for frame in unmatched) for side in ("reference", "distorted")]
+        run.result.validity["warnings"].append(
+            f"{sides[0]} frames of the reference and {sides[1]} of the distorted have no partner within half a frame; "
+            "they are left out")  # fmt: skip

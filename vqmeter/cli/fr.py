@@ -31,6 +31,9 @@ from vqmeter.cli.options import (
 @weights_options
 @click.option("--planes", type=click.Choice(["y", "yuv"]), default="y", show_default=True,
               help="Planes that metrics of one plane (ssim) look at.")  # fmt: skip
+@click.option("--deinterlace", is_flag=True,
+              help="Make interlaced input progressive first, by bwdif, as many frames as before.")  # fmt: skip
+@click.option("--crop", metavar="W:H:X:Y", help="Measure this part of both, W x H from X, Y, before they are scaled.")
 @click.option("--scale", default="none", show_default=True, metavar="none|ref|WxH[:ALGORITHM]",
               help="Scale the distorted to the reference's size, or both to WxH: bicubic, lanczos or bilinear.")  # fmt: skip
 @click.option("--map", type=click.Path(file_okay=False), metavar="DIR",
@@ -41,6 +44,10 @@ from vqmeter.cli.options import (
 @click.option("--worst-dir", type=click.Path(file_okay=False), default="worst", show_default=True, metavar="DIR",
               help="Where the worst frames go.")  # fmt: skip
 @click.option("--shortest", is_flag=True, help="Unequal lengths: compare the common frames instead of failing.")
+@click.option("--sync", default="off", show_default=True, metavar="off|auto|N",
+              help="The distorted lags by N frames (early where negative); auto looks for N up to 30 either way.")  # fmt: skip
+@click.option("--pair", type=click.Choice(["index", "pts"]), default="index", show_default=True,
+              help="Which frames belong together: those of one number, or those nearest in time.")  # fmt: skip
 @raw_options
 @click.option("--ref-size", type=SizeType(), metavar="WxH", help="Size of a raw reference where it differs.")
 @click.option("--ref-pix-fmt", metavar="FMT", help="Pixel format of a raw reference where it differs.")
@@ -48,6 +55,10 @@ from vqmeter.cli.options import (
 @selection_options
 @compute_options
 @output_options
+@click.option("--until-decided", is_flag=True,
+              help="Read no further once --fail-under and --fail-over can only come out one way.")  # fmt: skip
+@click.option("--cache", type=click.Path(file_okay=False), metavar="DIR",
+              help="Keep results in DIR, and take them from there where files and settings are the same.")  # fmt: skip
 @talk_options
 def command(ref: str, dist: tuple[str, ...], **options: Any) -> int:
     """Score DIST files against REF, frame by frame and pooled.

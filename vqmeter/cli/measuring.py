@@ -14,6 +14,7 @@ from vqmeter import writers
 from vqmeter.cli import complain, show_traceback
 from vqmeter.cli.progress import progress
 from vqmeter.errors import LimitError, OutputError, UsageError
+from vqmeter.limits import Limit
 from vqmeter.metric import choose, nearest
 from vqmeter.report import STATISTICS, Report, Result, gravest
 from vqmeter.session import measure
@@ -31,11 +32,16 @@ def run(distorted: list[str], reference: str | None, options: dict[str, Any]) ->
         os.environ["VQMETER_OFFLINE"] = "1"
     _listen(talk)
     _check(output, options, len(distorted))
+    limits = [*output["fail_under"], *output["fail_over"]]
+    if options.pop("until_decided", False):
+        if not limits:
+            raise UsageError("--until-decided wants a limit, --fail-under or --fail-over")
+        options["limits"] = limits
     with progress("frames", talk) as update:
         report = measure(distorted, reference=reference, progress=update, argv=sys.argv, **options)
     _tell(report, talk)
     written = _write(report, output)
-    return gravest([report.exit_code, written, *_limits(report, output)])
+    return gravest([report.exit_code, written, *_crossed(report, limits)])
 
 
 def _listen(talk: dict[str, Any]) -> None:
@@ -64,7 +70,7 @@ def _check(output: dict[str, Any], options: dict[str, Any], files: int) -> None:
     if options.get("model_ref"):
         names |= {f"{name}{suffix}" for name in names for suffix in ("_ref", "_diff")}
     keys = [output["score"]] if output["score"] else []
-    for key in [*keys, *(key for key, _ in (*output["fail_under"], *output["fail_over"]))]:
+    for key in [*keys, *(limit.key for limit in (*output["fail_under"], *output["fail_over"]))]:
         name, _, stat = key.partition(".")
         if name not in names:
             raise UsageError(f"no score '{name}' will be measured{nearest(name, names)}")
@@ -101,18 +107,13 @@ def _tell(report: Report, talk: dict[str, Any]) -> None:
             complain(f"{result.error}{kept}")
 
 
-def _limits(report: Report, output: dict[str, Any]) -> Iterator[int]:
+def _crossed(report: Report, limits: list[Limit]) -> Iterator[int]:
     """Hold every result against the limits; say which it crossed."""
     for result in report.results:
-        for key, limit in output["fail_under"]:
-            value = _statistic(result, key, limit)
-            if value is not None and not value >= limit:
-                complain(f"{result.name}: {key} is {value:.6g}, under {limit:g}")
-                yield LimitError.exit_code
-        for key, limit in output["fail_over"]:
-            value = _statistic(result, key, float("inf"))
-            if value is not None and not value <= limit:
-                complain(f"{result.name}: {key} is {value:.6g}, over {limit:g}")
+        for limit in limits:
+            value = _statistic(result, limit.key, limit.infinite)
+            if value is not None and limit.crossed_by(value):
+                complain(f"{result.name}: {limit.key} is {value:.6g}, {'over' if limit.over else 'under'} {limit.bound:g}")
                 yield LimitError.exit_code
 
 

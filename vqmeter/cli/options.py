@@ -13,6 +13,7 @@ import click
 from vqmeter.errors import UsageError
 
 if TYPE_CHECKING:
+    from vqmeter.limits import Limit
     from vqmeter.sources import InputOptions
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -103,15 +104,20 @@ class CapType(click.ParamType["float | str | None"]):
             self.fail(f"'{value}' is neither a number of dB nor 'none'", param, ctx)
 
 
-class LimitType(click.ParamType[tuple[str, float]]):
-    """KEY[.STAT]=X."""
+class LimitType(click.ParamType["Limit"]):
+    """KEY[.STAT]=X, a limit from below or, where `over`, from above."""
 
     name = "KEY[.STAT]=X"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, float]:
+    def __init__(self, over: bool) -> None:
+        self._over = over
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Limit:
+        from vqmeter.limits import Limit
+
         key, _, number = value.partition("=")
         try:
-            return key, float(number)
+            return Limit(key, float(number), self._over)
         except ValueError:
             self.fail(f"'{value}' is not KEY[.STAT]=NUMBER, as psnr_y.p5=35", param, ctx)
 
@@ -183,9 +189,9 @@ output_options = stack(
     click.option("-f", "--format", "form", type=click.Choice(["table", "json", "csv", "ndjson", "libvmaf"]),
                  help="Form on stdout. Default: table without -o, nothing with it."),
     click.option("--score", metavar="KEY[.STAT]", help="Print this number alone, one line a file."),
-    click.option("--fail-under", "fail_under", type=LimitType(), metavar="KEY[.STAT]=X", multiple=True,
+    click.option("--fail-under", "fail_under", type=LimitType(over=False), metavar="KEY[.STAT]=X", multiple=True,
                  help="Exit 3 when the score is below X; repeatable."),
-    click.option("--fail-over", "fail_over", type=LimitType(), metavar="KEY[.STAT]=X", multiple=True,
+    click.option("--fail-over", "fail_over", type=LimitType(over=True), metavar="KEY[.STAT]=X", multiple=True,
                  help="Exit 3 when the score is above X; repeatable."),
     click.option("--psnr-cap", type=CapType(), metavar="DB|none", default="auto",
                  help="What an identical frame's PSNR counts as in statistics. Default: 6 x depth + 12."),

@@ -4,60 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import count
 from typing import Any
 
 import numpy as np
 
-from vqmeter.errors import InputError, MismatchError, VqmeterError
+from vqmeter.errors import InputError, MismatchError
 from vqmeter.frames import Frame, PixelFormat, Plane, VideoInfo
 from vqmeter.sources import Source, name_of
+from vqmeter.sources.differences import differences
+from vqmeter.sources.lanes import Lane, Selection
 from vqmeter.sources.raw import RawSource
-from vqmeter.sources.streams import Ahead
 
-_QUEUE_BYTES = 48 << 20
+__all__ = ["Fit", "Group", "Lane", "Selection", "at_depth", "check_lengths", "check_selection", "common_format", "fit",
+           "identical", "walk"]  # fmt: skip
 
-
-@dataclass(frozen=True)
-class Selection:
-    """Which frames: from `start` seconds, for `duration` seconds, at most `frames`, every `every`-th.
-
-    `shortest` lets the shorter of two inputs end the comparison.
-    """
-
-    start: float = 0.0
-    duration: float | None = None
-    frames: int | None = None
-    every: int = 1
-    shortest: bool = False
-
-    def pick(self, frames: Iterator[Frame]) -> Iterator[Frame]:
-        """The frames chosen from a stream that already begins at `start`."""
-        taken = 0
-        for frame in frames:
-            if self.frames is not None and taken >= self.frames:
-                return
-            if self.duration is not None and (frame.time or 0.0) - self.start >= self.duration - 1e-9:
-                return
-            if frame.index % self.every == 0:
-                taken += 1
-                yield frame
-                if taken == self.frames:
-                    return
-
-    def count(self, info: VideoInfo, frames: int | None) -> int | None:
-        """How many of `frames` frames are chosen; None where that is not known."""
-        if frames is None:
-            return None
-        rate = info.rate or 25
-        left = max(0, frames - round(self.start * rate))
-        if self.duration is not None:
-            left = min(left, max(0, -int(-(self.duration * rate) // 1)))
-        left = -(-left // self.every)
-        return left if self.frames is None else min(left, self.frames)
-
-    def last_needed(self) -> int | None:
-        """How many frames of the file must be whole, where `frames` says it."""
-        return None if self.frames is None or self.start else (self.frames - 1) * self.every + 1
+_ENDS = 1.0  # seconds by which the ends of two videos may differ where frames are paired by time
 
 
 @dataclass(frozen=True)
@@ -82,21 +44,7 @@ def fit(ref: VideoInfo, dist: VideoInfo) -> Fit:
     if (a.family, a.sub_x, a.sub_y) != (b.family, b.sub_x, b.sub_y):
         raise MismatchError(f"{names[1]} is {b.name}, but its reference {names[0]} is {a.name}; "
                             "convert one to the other's format first")  # fmt: skip
-    warnings = []
-    for what, of_ref, of_dist in (
-        ("range", ref.range, dist.range), ("matrix", ref.matrix, dist.matrix),
-        ("transfer", ref.transfer, dist.transfer), ("rotation", ref.rotation, dist.rotation),
-    ):  # fmt: skip
-        if of_ref is not None and of_dist is not None and of_ref != of_dist:
-            warnings.append(f"{what} differs: {of_ref} in the reference, {of_dist} in the distorted; "
-                            "samples are compared as stored")  # fmt: skip
-    if ref.rate and dist.rate and ref.rate_stated and dist.rate_stated and abs(ref.rate - dist.rate) > ref.rate / 1000:
-        warnings.append(f"rate differs: {float(ref.rate):.6g} in the reference, {float(dist.rate):.6g} in the distorted; "
-                        "frames are paired by number")  # fmt: skip
-    if a.bit_depth != b.bit_depth:
-        warnings.append(f"depth differs: {a.bit_depth} bit in the reference, {b.bit_depth} in the distorted; "
-                        f"compared at {max(a.bit_depth, b.bit_depth)} bit")  # fmt: skip
-    return Fit(common_format(a, max(a.bit_depth, b.bit_depth)), tuple(warnings))
+    return Fit(common_format(a, max(a.bit_depth, b.bit_depth)), differences(ref, dist))
 
 
 def common_format(fmt: PixelFormat, depth: int) -> PixelFormat:
@@ -128,50 +76,8 @@ def _promote(plane: Plane, depth: int, to: int, full: bool) -> Plane:
 
 
 @dataclass
-class Lane:
-    """One input on its way through a run: its frames, and how it ended."""
-
-    source: Source
-    frames: Iterator[Frame]
-    ahead: Ahead[Frame] | None = None
-    error: VqmeterError | None = None
-    ended: bool = False
-    given: int = 0
-
-    @classmethod
-    def start(cls, source: Source, selection: Selection) -> Lane:
-        """Begin to read; decoding runs ahead on its own thread, raw files are read by the workers."""
-        frames = selection.pick(source.frames(selection.start))
-        if source.count is not None:
-            return cls(source, frames)
-        info = source.info
-        size = info.pix_fmt.frame_bytes(info.width, info.height)
-        ahead = Ahead(frames, max(2, min(16, _QUEUE_BYTES // max(1, size))))
-        return cls(source, ahead, ahead)
-
-    def next(self) -> Frame | None:
-        """The next frame, or None when the input has ended or failed."""
-        if self.ended:
-            return None
-        try:
-            frame = next(self.frames)
-            self.given += 1
-            return frame
-        except StopIteration:
-            self.ended = True
-        except VqmeterError as error:
-            self.ended, self.error = True, error
-        return None
-
-    def close(self) -> None:
-        """Stop to decode; whoever opened the source closes it after this."""
-        if self.ahead is not None:
-            self.ahead.close()
-
-
-@dataclass
 class Group:
-    """Frames with one number: the reference's (None without one) and each distorted file's (None once it has ended)."""
+    """Frames that belong together: the reference's (None without one) and each distorted file's (None where it has none)."""
 
     index: int
     ref: Frame | None
@@ -187,7 +93,9 @@ def check_lengths(ref: Source, dist: Source, selection: Selection) -> None:
     if any(isinstance(s, RawSource) and s.cut for s in (ref, dist)):
         return  # reading to the end says more: it was cut short
     counts = [selection.count(s.info, s.count) for s in (ref, dist)]
-    if None not in counts and counts[0] != counts[1] and not selection.shortest:
+    if selection.shortest or selection.offset or selection.pair != "index" or None in counts:
+        return
+    if counts[0] != counts[1]:
         raise MismatchError(f"{name_of(dist.info.path)} has {counts[1]} frames, its reference {name_of(ref.info.path)} has "
                             f"{counts[0]}; --shortest compares the common ones")  # fmt: skip
 
@@ -208,27 +116,49 @@ def check_selection(source: Source, selection: Selection) -> None:
 
 def walk(ref: Lane | None, dists: Sequence[Lane], selection: Selection) -> Iterator[Group]:
     """Frames in step until every distorted file, or the reference, has ended; errors stay on their lanes."""
-    index = 0
-    while True:
-        group = Group(index, ref.next() if ref is not None else None, [lane.next() for lane in dists])
-        if ref is not None and group.ref is None:
-            _reference_ended(ref, dists, group, selection)
-            return
-        for lane, frame in zip(dists, group.dists, strict=True):
-            if frame is None and lane.error is None and ref is not None and not selection.shortest:
+    if ref is None:
+        yield from _alone(dists)
+        return
+    index, last = 0, -selection.every
+    reach = 0.5 / float(max(lane.source.info.rate or 25 for lane in (ref, *dists))) + 1e-6
+    while (frame := ref.next()) is not None:
+        last = frame.index
+        group = Group(index, frame, [lane.beside(frame, reach) for lane in dists])
+        for lane in dists:
+            if lane.ended and not lane.limited and lane.error is None and not selection.shortest and _behind(lane, ref):
                 lane.error = _shorter(ref, lane, "distorted")
+        if any(dist is not None for dist in group.dists):
+            yield group
+            index += 1
+        elif all(lane.ended for lane in dists) and (selection.shortest or all(lane.limited or lane.error for lane in dists)):
+            return
+    for lane in dists:
+        lane.error = lane.error or (None if lane.limited else ref.error)
+        if not (ref.limited or selection.shortest or lane.ended or lane.error) and _goes_on(lane, ref, last + selection.every):
+            lane.error = _shorter(ref, lane, "reference")
+
+
+def _alone(lanes: Sequence[Lane]) -> Iterator[Group]:
+    for index in count():
+        group = Group(index, None, [lane.next() for lane in lanes])
         if all(frame is None for frame in group.dists):
             return
         yield group
-        index += 1
 
 
-def _reference_ended(ref: Lane, dists: Sequence[Lane], group: Group, selection: Selection) -> None:
-    for lane, frame in zip(dists, group.dists, strict=True):
-        if ref.error is not None:
-            lane.error = lane.error or ref.error
-        elif frame is not None and not selection.shortest:
-            lane.error = _shorter(ref, lane, "reference")
+def _behind(dist: Lane, ref: Lane) -> bool:
+    """Whether the reference has gone on where a distorted file ended; by time, a second is let pass."""
+    return dist.selection.pair == "index" or ref.time > dist.time + _ENDS
+
+
+def _goes_on(dist: Lane, ref: Lane, index: int) -> bool:
+    """Whether a distorted file has more than its reference, which ended before frame `index`; by time, a second is let pass."""
+    if dist.selection.pair == "index":
+        return dist.at(index + dist.selection.offset) is not None
+    while (frame := dist.pass_over()) is not None:
+        if (frame.time or 0.0) > ref.time + _ENDS:
+            return True
+    return False
 
 
 def _shorter(ref: Lane, dist: Lane, which: str) -> InputError:

@@ -1,0 +1,30 @@
+"""What two videos say of themselves that differs, each with what to do about it."""
+
+from __future__ import annotations
+
+from vqmeter.frames import VideoInfo
+
+_FIXES = {
+    "range": "--range {ref} overrides a wrong flag, ffmpeg -vf scale=out_range={ref} converts a right one",
+    "matrix": "--matrix {ref} overrides a wrong flag, ffmpeg -vf scale=out_color_matrix={ref} converts a right one",
+    "transfer": "ffmpeg -vf zscale=transfer={ref} converts one",
+    "rotation": "ffmpeg -vf transpose turns one",
+}  # fmt: skip
+
+
+def differences(ref: VideoInfo, dist: VideoInfo) -> tuple[str, ...]:
+    """A line for every difference in meaning, rate or depth; what one of them leaves unsaid differs from nothing."""
+    said = []
+    for what, fix in _FIXES.items():
+        of_ref, of_dist = getattr(ref, what), getattr(dist, what)
+        if of_ref is not None and of_dist is not None and of_ref != of_dist:
+            said.append(f"{what} differs: {of_ref} in the reference, {of_dist} in the distorted; "
+                        f"samples are compared as stored; {fix.format(ref=of_ref)}")  # fmt: skip
+    if ref.rate and dist.rate and ref.rate_stated and dist.rate_stated and abs(ref.rate - dist.rate) > ref.rate / 2000:
+        said.append(f"rate differs: {float(ref.rate):.6g} in the reference, {float(dist.rate):.6g} in the distorted; "
+                    "frames are paired by number, --pair pts pairs them by time")  # fmt: skip
+    a, b = ref.pix_fmt.bit_depth, dist.pix_fmt.bit_depth
+    if a != b:
+        said.append(f"depth differs: {a} bit in the reference, {b} in the distorted; compared at {max(a, b)} bit; "
+                    "ffmpeg -pix_fmt brings both to one depth where rounding is not to count")  # fmt: skip
+    return tuple(said)
