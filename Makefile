@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo test check bench man clean
+.PHONY: setup demo test check bench man golden fuzz audit clean
 
 setup: $(READY)
 
@@ -30,5 +30,20 @@ bench: setup
 man: setup
 	$(BIN)/python man/make.py
 
+golden: setup
+	$(BIN)/python -m vqmeter.selfcheck
+
+# FUZZ is how many seconds; findings are kept in .fuzz
+FUZZ ?= 600
+fuzz: setup
+	$(BIN)/python tests/fuzz/run.py --seconds $(FUZZ) --keep .fuzz
+
+# Asks the network for known vulnerabilities of what is installed here; the tool lives in an environment of its own.
+audit: setup
+	$(PYTHON) -m venv .audit
+	.audit/bin/python -m pip install -q --disable-pip-version-check pip-audit
+	$(BIN)/python -m pip freeze --exclude-editable > .audit/requirements.txt
+	.audit/bin/pip-audit --no-deps --disable-pip -r .audit/requirements.txt
+
 clean:
-	rm -rf .venv .bench demo dist
+	rm -rf .venv .audit .bench .fuzz demo dist

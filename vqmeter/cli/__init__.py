@@ -33,6 +33,7 @@ COMMANDS = {
     "bdrate": "Bjontegaard deltas between ladders of encodes: bits saved at equal quality",
     "compat": "command lines of other tools answered by vqmeter: libvmaf's vmaf",
     "report": "results as one HTML page, or as plots",
+    "selfcheck": "this installation: known scores, hashes of weights, CPU against CUDA",
     "schema": "the JSON Schema of the output",
 }
 

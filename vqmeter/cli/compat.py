@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import Any
 
@@ -92,10 +91,11 @@ def vmaf(**options: Any) -> int:
     PSNR alone is vqmeter's own; everything else is computed by libvmaf itself.
     """
     from vqmeter.compat.vmaf import answer
+    from vqmeter.writers import check_writable, write_whole
 
     request = _request(options)
     if options["output"]:
-        _check_output(options["output"])
+        check_writable(options["output"])
     with progress("frames", {"quiet": options["quiet"], "no_progress": False}) as update:
         told = answer(request, update)
     for note in told.notes if not options["quiet"] else ():
@@ -106,7 +106,7 @@ def vmaf(**options: Any) -> int:
     if options["output"]:
         from vqmeter.compat.logs import render
 
-        _write(options["output"], "".join(render(told.log, options["form"] or "xml")))
+        write_whole(options["output"], "".join(render(told.log, options["form"] or "xml")))
     if told.error is None:
         return 0
     complain(f"{told.error} ({len(told.log.frames)} frames were logged)")
@@ -137,42 +137,3 @@ def _request(options: dict[str, Any]) -> Any:
         tuple(map(Feature.parse, options["features"])), not options["no_prediction"], options["threads"],
         options["subsample"], options["frame_cnt"], options["frame_skip_ref"], options["frame_skip_dist"],
     )  # fmt: skip
-
-
-def _is_stream(path: str) -> bool:
-    """Whether `path` is written as it is, not beside its place: /dev/stdout and its like, a pipe, a device."""
-    odd = os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
-    return odd or path.startswith(("/dev/", "/proc/"))
-
-
-def _check_output(path: str) -> None:
-    from vqmeter.writers import check_writable
-
-    if not _is_stream(path):
-        check_writable(path)
-
-
-def _write(path: str, text: str) -> None:
-    from vqmeter.errors import OutputError
-    from vqmeter.writers import write_whole
-
-    if not _is_stream(path):
-        write_whole(os.path.realpath(path) if os.path.islink(path) else path, text)
-    elif _is_stdout(path):
-        sys.stdout.write(text)
-    else:
-        try:
-            with open(path, "a", encoding="utf-8") as file:
-                file.write(text)
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            raise OutputError(f"{path}: {(error.strerror or str(error)).lower()}") from None
-
-
-def _is_stdout(path: str) -> bool:
-    """Whether `path` is what stdout is: a file opened twice would be written over."""
-    try:
-        return os.path.samestat(os.stat(path), os.fstat(sys.stdout.fileno()))
-    except (OSError, ValueError):
-        return False
