@@ -78,7 +78,8 @@ def _noise(width: int, height: int, cell: int, shift: int, high: int) -> NDArray
     x, y = np.arange(width) + shift, np.arange(height)[:, None]
     (cx, fx), (cy, fy) = divmod(x, cell), divmod(y, cell)
     upper, lower = (_hash(cx, cy + k, cell) * (cell - fx) + _hash(cx + 1, cy + k, cell) * fx for k in (0, 1))
-    return (upper * (cell - fy) + lower * fy) * high // (255 * cell * cell)
+    mixed: NDArray[np.int64] = upper * (cell - fy) + lower * fy
+    return mixed * high // (255 * cell * cell)
 
 
 def _hash(x: NDArray[np.int64], y: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
