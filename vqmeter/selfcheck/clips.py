@@ -76,10 +76,9 @@ def frames(worse: bool) -> Iterator[tuple[Plane, ...]]:
 def _noise(width: int, height: int, cell: int, shift: int, high: int) -> NDArray[np.int64]:
     """(height, width) of 0 to `high`, `shift` pixels further to the left."""
     x, y = np.arange(width) + shift, np.arange(height)[:, None]
-    (cx, fx), (cy, fy) = divmod(x, cell), divmod(y, cell)
+    cx, fx, cy, fy = x // cell, x % cell, y // cell, y % cell
     upper, lower = (_hash(cx, cy + k, cell) * (cell - fx) + _hash(cx + 1, cy + k, cell) * fx for k in (0, 1))
-    mixed: NDArray[np.int64] = upper * (cell - fy) + lower * fy
-    return mixed * high // (255 * cell * cell)
+    return (upper * (cell - fy) + lower * fy) * high // (255 * cell * cell)
 
 
 def _hash(x: NDArray[np.int64], y: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
