@@ -26,9 +26,9 @@ function nearest(xs, x) {
   return after > 0 && x - xs[after - 1] < xs[after] - x ? after - 1 : after;
 }
 
-/** Round numbers from low to high, about `count` of them, and the decimals they need. */
-function ticks(low, high, count) {
-  const raw = (high - low) / Math.max(1, count), power = 10 ** Math.floor(Math.log10(raw));
+/** Round numbers from low to high, about `count` of them and at least `least` apart, and the decimals they need. */
+function ticks(low, high, count, least = 0) {
+  const raw = Math.max(least, (high - low) / Math.max(1, count)), power = 10 ** Math.floor(Math.log10(raw));
   const step = [1, 2, 5, 10].map((k) => k * power).find((s) => s >= raw * 0.999);
   const found = [];
   for (let k = Math.ceil(low / step - 1e-9); k * step <= high + step * 1e-9 && found.length < 50; k++) found.push(k * step);
@@ -85,7 +85,7 @@ function axes(pen, box, view, range, ink) {
   }
   pen.textAlign = "center";
   pen.textBaseline = "top";
-  const along = ticks(view[0], view[1], (box.right - box.left) / 90);
+  const along = ticks(view[0], view[1], (box.right - box.left) / 90, ink.least);
   for (const x of along.found) pen.fillText(x.toFixed(along.decimals), toX(x), box.bottom + 6);
   pen.strokeStyle = ink.line;
   line(pen, [[box.left, box.bottom + 0.5], [box.right, box.bottom + 0.5]]);

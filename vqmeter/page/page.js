@@ -64,8 +64,9 @@
   const lead = () => chosen()[0] || full[0];
   const every = (clip) => (clip.count > 1 ? (xs(clip)[clip.count - 1] - xs(clip)[0]) / (clip.count - 1) : 1);
 
+  const ends = () => [Math.min(...full.map((clip) => xs(clip)[0])), Math.max(...full.map((clip) => xs(clip)[clip.count - 1]))];
   function whole() {
-    const low = Math.min(...full.map((clip) => xs(clip)[0])), high = Math.max(...full.map((clip) => xs(clip)[clip.count - 1]));
+    const [low, high] = ends();
     return high > low ? [low, high] : [low - 1, low + 1];
   }
 
@@ -193,7 +194,7 @@
     }
     const clip = lead(), at = rowAt(clip, state.at);
     $("where").textContent = at < 0 ? "Whole clips" : `Frame ${clip.n[at]}${clip.t ? `, ${clip.t[at].toFixed(3)} s` : ""}`;
-    const [low, high] = state.view.map((x) => x.toFixed(state.axis === "n" ? 0 : 2));
+    const [low, high] = state.view.map((x) => Math.min(ends()[1], Math.max(ends()[0], x)).toFixed(state.axis === "n" ? 0 : 2));
     $("view").textContent = `in view: ${state.axis === "n" ? "frames" : "seconds"} ${low} to ${high}`;
     $("scrub").max = clip.count - 1;
     if (at >= 0) $("scrub").value = at;
@@ -253,7 +254,7 @@
         if (Number.isFinite(value)) { low = Math.min(low, value); high = Math.max(high, value); }
       }
     }
-    if (low > high) [low, high] = [metric.low ?? 0, metric.high ?? 1];
+    if (low > high) return [0, 1, () => ""];
     if ($("full").checked) return [Math.min(low, metric.low ?? low), Math.max(high, metric.high ?? high)];
     const air = (high - low || Math.abs(high) / 10 || 1) * 0.06;
     return [low - air, high + air];
@@ -270,7 +271,7 @@
 
   function paint() {
     const style = getComputedStyle(root), ink = (name) => style.getPropertyValue(`--${name}`).trim();
-    const inks = { I: ink("type-i"), P: ink("type-p"), B: ink("type-b") };
+    const inks = { least: state.axis === "n" ? 1 : 0, I: ink("type-i"), P: ink("type-p"), B: ink("type-b") };
     for (const name of ["card", "soft", "line", "grid", "accent"]) inks[name] = ink(name);
     for (const { metric, values, clip, rate, canvas } of panels) {
       if (clip) {

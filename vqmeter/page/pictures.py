@@ -114,12 +114,18 @@ def _scale(text: object) -> Scale | None:
 
 
 def _selection(settings: Mapping[str, Any]) -> Selection:
-    start, duration = settings.get("start") or 0.0, settings.get("duration")
-    if not isinstance(start, (int, float)) or not isinstance(duration, (int, float, type(None))):
-        raise InputError("the result's settings do not say which part was measured")
+    start, duration = (_seconds(settings.get(key)) for key in ("start", "duration"))
     frames = None if settings.get("frames") is None else _whole(settings, "frames")
     every = 1 if settings.get("subsample") is None else _whole(settings, "subsample")
-    return Selection(start, duration, frames, every, shortest=True)
+    return Selection(start or 0.0, duration, frames, every, shortest=True)
+
+
+def _seconds(value: object) -> float | None:
+    if value is None:
+        return None
+    if not isinstance(value, (int, float)) or not 0 <= value < 1e9:
+        raise InputError("the result's settings do not say which part was measured")
+    return float(value)
 
 
 def _whole(facts: Mapping[str, Any], key: str) -> int:

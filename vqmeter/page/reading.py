@@ -123,6 +123,7 @@ def _check_probe(info: Any, where: str) -> None:
     for key in ("width", "height", "frames", "rate", "duration", "bitrate", "size"):
         if info.get(key) is not None:
             _number(info[key], f"{where}.{key}")
+    _want(info.get("notes", []), list, f"{where}.notes")
 
 
 def _scale(facts: Any, where: str) -> Scale:
@@ -172,8 +173,11 @@ def _fill_clips(result: Result, clips: Sequence[Any], where: str) -> None:
 
 
 def _statistics(values: Mapping[str, Any], decibels: bool, where: str) -> dict[str, Any]:
-    """Numbers as they stand; what JSON could not hold is infinite for decibels, and has no value elsewhere."""
-    out: dict[str, Any] = {}
+    """Numbers as they stand; what JSON could not hold is infinite for decibels, and has no value elsewhere.
+
+    A statistic that is not there is no number either, so that nobody computes it.
+    """
+    out: dict[str, Any] = dict.fromkeys(STATISTICS, math.nan)
     for key, value in values.items():
         text = isinstance(value, str) and key not in STATISTICS
         out[key] = value if text else _missing(decibels) if value is None else _number(value, f"{where}.{key}")
