@@ -78,7 +78,8 @@ def _noise(width: int, height: int, cell: int, shift: int, high: int) -> NDArray
     x, y = np.arange(width) + shift, np.arange(height)[:, None]
     cx, fx, cy, fy = x // cell, x % cell, y // cell, y % cell
     upper, lower = (_hash(cx, cy + k, cell) * (cell - fx) + _hash(cx + 1, cy + k, cell) * fx for k in (0, 1))
-    return (upper * (cell - fy) + lower * fy) * high // (255 * cell * cell)
+    between: NDArray[np.int64] = (upper * (cell - fy) + lower * fy).astype(np.int64)
+    return between * high // (255 * cell * cell)
 
 
 def _hash(x: NDArray[np.int64], y: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
