@@ -17,10 +17,12 @@ LAYERS = [
     {"metrics", "writers", "devices", "environment", "heatmaps", "worst", "limits", "validity"},
     {"settings"},
     {"inputs", "runs", "on_reference"},
+    {"cache"},
     {"onepass"},
     {"session"},
     {"training", "distortions", "evaluation", "compat", "bdrate", "page", "convert"},
     {"selfcheck"},
+    {"batch"},
     {"cli"},
     {"__main__", "__init__"},
 ]

@@ -30,6 +30,7 @@ COMMANDS = {
     "weights": "the weight files: where they are, where they come from, their SHA-256",
     "train": "the training recipes of every learned model",
     "eval": "scores against human scores: correlations, intervals, splits, significance",
+    "batch": "many jobs: resume, all cores or GPUs, or a Dask cluster",
     "bdrate": "Bjontegaard deltas between ladders of encodes: bits saved at equal quality",
     "compat": "command lines of other tools answered by vqmeter: libvmaf's vmaf",
     "report": "results as one HTML page, or as plots",
