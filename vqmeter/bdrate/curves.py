@@ -122,7 +122,7 @@ def _parts(path: str, reading: Reading) -> dict[str, Curve]:
         report = file.lower().endswith((".json", ".ndjson"))
         try:
             found = {"": _from_report(file, reading)} if report else _from_table(file, reading)
-        except (AttributeError, KeyError, TypeError, ValueError):
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
             raise InputError(f"{file}: not a report of vqmeter, as fr and nr write") from None
         for label, curve in found.items():
             _merge(parts.setdefault(label, Curve(label)), curve)

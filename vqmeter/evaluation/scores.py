@@ -64,7 +64,7 @@ def from_results(results: Iterable[Mapping[str, Any]], keys: Sequence[str], path
         for result in results:
             file = str(result["inputs"]["distorted"]["path"])
             value = (result.get("pooled") or {}).get(name, {}).get(stat or "score")
-            table.values[file] = math.nan if value is None else float(value)
+            table.values[file] = float(value) if isinstance(value, (int, float)) else math.nan
             table.better = table.better or (result.get("metrics") or {}).get(name, {}).get("better")
             if result.get("error"):
                 table.failed[file] = str(result["error"]["message"])
@@ -86,23 +86,46 @@ def read_results(path: str) -> Iterable[Mapping[str, Any]]:
             continue
         try:
             found = json.loads(line)["results"]
-            yield from (result for result in found if result["inputs"]["distorted"]["path"])
-        except (ValueError, KeyError, TypeError):
+            yield from (_checked(result) for result in found if result["inputs"]["distorted"]["path"])
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             if path.lower().endswith(".ndjson") and number_ == len(documents):
                 continue  # a writer was stopped in its last line
             raise InputError(f"{path}: not a report of vqmeter, as fr, nr and eval write") from None
 
 
+def _checked(result: Mapping[str, Any]) -> Mapping[str, Any]:
+    """`result`, where its parts are of the kinds that are read.
+
+    Raises
+        TypeError: they are not.
+    """
+    path, error = result["inputs"]["distorted"]["path"], result.get("error") or {"message": ""}
+    pooled, metrics = (result.get(part) or {} for part in ("pooled", "metrics"))
+    parts = [error, pooled, metrics, *pooled.values(), *metrics.values()]
+    numbers = [value for values in pooled.values() for value in values.values()]
+    if not isinstance(path, str) or not all(isinstance(part, dict) for part in parts) or "message" not in error:
+        raise TypeError
+    if not all(value is None or isinstance(value, (float, str)) or _moderate(value) for value in numbers):
+        raise TypeError
+    return result
+
+
+def _moderate(value: Any) -> bool:
+    """Whether `value` is a whole number that a float can hold."""
+    return isinstance(value, int) and value.bit_length() < 1000
+
+
 def _from_pooled(table: Table, keys: Sequence[str]) -> list[ScoreTable]:
     file, name = table.required("file"), table.required("name")
-    names = list(dict.fromkeys(row[name] for row in table.rows))
+    names = list(dict.fromkeys(_cell(table, row, name) for row in table.rows))
     tables = []
     for key in keys or names:
         wanted, _, stat = key.partition(".")
         if wanted not in names:
             raise UsageError(f"{table.path}: no score '{wanted}'{nearest(wanted, names)} ({', '.join(names)})")
         place = table.required(stat or "score")
-        tables.append(ScoreTable(key, {row[file]: number(row[place]) for row in table.rows if row[name] == wanted}))
+        values = {_cell(table, row, file): number(_cell(table, row, place)) for row in table.rows if row[name] == wanted}
+        tables.append(ScoreTable(key, values))
     return tables
 
 
@@ -114,11 +137,22 @@ def _from_columns(table: Table, keys: Sequence[str]) -> list[ScoreTable]:
         title = table.header[place] if table.header else "score"
         values: dict[str, float] = {}
         for row in table.rows:
-            if row[file] in values:
+            if _cell(table, row, file) in values:
                 raise InputError(f"{table.path}: {row[file]} is there twice")
             values[row[file]] = number(row[place]) if place < len(row) else math.nan
         tables.append(ScoreTable(title, values))
     return tables
+
+
+def _cell(table: Table, row: Sequence[str], place: int) -> str:
+    """A cell that must be there.
+
+    Raises
+        InputError: the row ends before it.
+    """
+    if place >= len(row):
+        raise InputError(f"{table.path}: a row has {len(row)} cells only ({', '.join(row)[:60]}); it needs {place + 1}")
+    return row[place]
 
 
 def _file_column(table: Table) -> int:

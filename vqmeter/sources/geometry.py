@@ -76,7 +76,7 @@ def guess(name: str) -> tuple[tuple[int, int] | None, str | None, Fraction | Non
     for token in tokens:
         size = re.fullmatch(r"(\d{1,5})x(\d{1,5})(?:p?(8|9|10|12|14|16))?", token)
         rate = re.fullmatch(r"(\d{1,3}(?:\.\d+)?)(fps|hz|p)?", token)
-        if size:
+        if size and int(size[1]) and int(size[2]):
             sizes.add((int(size[1]), int(size[2])))
             depths |= {int(size[3])} if size[3] else set()
         elif token in _NAMED_SIZES:
