@@ -89,11 +89,12 @@ class ContainerSource:
             kinds = sorted({s.type for s in self._container.streams if s.type}) or ["unknown"]
             hint = self._raw_hint("-") if self._name == "stdin" else ""
             raise DecodeError(f"{self._name}: no video stream in it ({', '.join(kinds)} only){hint}")
-        stream = max(moving, key=lambda s: (bool(s.disposition & av.stream.Disposition.default), s.width * s.height))
+        known = [s for s in moving if s.codec_context is not None]
+        if not known:
+            raise DecodeError(f"{self._name}: no decoder for its video stream")
+        stream = max(known, key=lambda s: (bool(s.disposition & av.stream.Disposition.default), s.width * s.height))
         if len(moving) > 1:
             self._notes.append(f"{len(moving)} video streams, stream {stream.index} is measured")
-        if stream.codec_context is None:
-            raise DecodeError(f"{self._name}: no decoder for its video stream")
         stream.thread_type = "AUTO"
         stream.codec_context.thread_count = self._options.threads
         stream.codec_context.options = {"max_pixels": str(self._options.max_pixels)}
