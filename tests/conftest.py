@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +70,48 @@ def raw_pair(tmp_path: Path) -> Callable[..., tuple[str, str]]:
                     file.write(picture.tobytes() + np.ascontiguousarray(chroma).tobytes() * 2)
             paths.append(str(path))
         return paths[0], paths[1]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def real_frames(testdata: Path) -> list[np.ndarray]:
+    """75 frames of a real clip: (270, 320) uint8, yuv420p of 320x180."""
+    import av
+
+    path, frames = testdata / "media" / "clips" / "mmaction_test.mp4", []
+    if not path.is_file():
+        pytest.skip(f"{path} is not there")
+    with av.open(str(path)) as container:
+        for picture in container.decode(video=0):
+            frames.append(picture.reformat(320, 180, "yuv420p").to_ndarray())
+            if len(frames) == 75:
+                break
+    return frames
+
+
+@pytest.fixture
+def encode(tmp_path: Path) -> Callable[..., str]:
+    """Encodes yuv420p frames as they are given to `real_frames`, and gives the path; `times` are in milliseconds."""
+    import av
+
+    def make(name: str, frames: list[np.ndarray], codec: str = "libx264", rate: str = "25", times: list[int] | None = None,
+             fmt: str = "yuv420p", color_range: int = 0, **options: object) -> str:  # fmt: skip
+        path = str(tmp_path / name)
+        said = {"preset": "veryfast", "crf": "23", "threads": "1"} if codec == "libx264" else {}
+        with av.open(path, "w") as out:
+            stream = out.add_stream(codec, rate=Fraction(rate), options=said | {k: str(v) for k, v in options.items()})
+            stream.height, stream.width = frames[0].shape[0] * 2 // 3, frames[0].shape[1]
+            stream.pix_fmt, stream.codec_context.color_range = fmt, color_range
+            if times is not None:
+                stream.time_base = stream.codec_context.time_base = Fraction(1, 1000)
+            for n, planes in enumerate(frames):
+                picture = av.VideoFrame.from_ndarray(planes, "yuv420p").reformat(format=fmt)
+                picture.pts = n if times is None else times[n]
+                picture.time_base = 1 / Fraction(rate) if times is None else Fraction(1, 1000)
+                out.mux(stream.encode(picture))
+            out.mux(stream.encode(None))
+        return path
 
     return make
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import fields, replace
@@ -28,7 +28,7 @@ from vqmeter.runs import Prepared, Run, finish, prepare, take, wish
 from vqmeter.settings import Settings, cpu_count
 from vqmeter.sources import Source, name_of
 from vqmeter.sources.align import Signatures
-from vqmeter.sources.pair import Fit, Lane, Selection, check_lengths, common_format, fit, walk
+from vqmeter.sources.pair import Fit, Lane, Selection, check_lengths, common_format, common_length, fit, walk
 from vqmeter.validity import Watch, of_input
 from vqmeter.worst import Worst, export
 
@@ -67,12 +67,7 @@ class OnePass:
         started = time.perf_counter()
         ref, dists = self._paths
         report = Report("nr" if ref is None else "fr", redact(argv), {})
-        with self._closing:
-            reference = None if ref is None else self._open_ref()
-            opened_dists = [(path, self._open_dist(path, reference)) for path in dists]
-            runs = [run for path, source in opened_dists if (run := self._begin(report, path, reference, source))]
-            if runs:
-                self._drive(None if reference is None else opened(reference), runs)
+        report.results = self._measure(range(len(dists))) if self.settings.cache is None else self._kept(self.settings.cache)
         if self.settings.worst is not None:
             self._export_worst(report, self.settings.worst)
         seconds = time.perf_counter() - started
@@ -80,6 +75,40 @@ class OnePass:
         for result in report.results:
             result.timing = _timing(seconds, len(result.columns["n"]))
         return report
+
+    def _kept(self, folder: str) -> list[Result]:
+        """Results as they were kept, and those of the other files measured and kept."""
+        from vqmeter.cache import Cache
+
+        ref, dists = self._paths
+        cache = Cache(folder, self.settings, self._chosen, self._devices)
+        keys = [cache.key(ref, path) for path in dists]
+        found = [cache.find(key, ref, path, self._label(n)) for n, (key, path) in enumerate(zip(keys, dists, strict=True))]
+        left = [n for n, result in enumerate(found) if result is None]
+        measured = dict(zip(left, self._measure(left) if left else (), strict=True))
+        for n, result in measured.items():
+            cache.keep(keys[n], result)
+        return [measured[n] if result is None else result for n, result in enumerate(found)]
+
+    def _label(self, n: int) -> str:
+        """What pictures of distorted file `n` are called."""
+        names = [os.path.basename(name_of(path)) for path in self._paths[1]]
+        earlier = names[:n].count(names[n])
+        return f"{earlier + 1}_{names[n]}" if earlier else names[n]
+
+    def _measure(self, which: Iterable[int]) -> list[Result]:
+        """Results of the distorted files of these numbers."""
+        ref, dists = self._paths
+        with self._closing:
+            reference = None if ref is None else self._open_ref()
+            results, runs = list[Result](), list[Run]()
+            for n, dist in [(n, self._open_dist(dists[n], reference)) for n in which]:
+                inputs = {} if reference is None else {"reference": _inspect(reference, ref)}
+                results.append(Result(inputs | {"distorted": _inspect(dist, dists[n])}, label=self._label(n)))
+                runs += self._begin(results[-1], reference, dist)
+            if runs:
+                self._drive(None if reference is None else opened(reference), runs)
+        return results
 
     def _open_ref(self) -> Source | VqmeterError:
         return open_input(str(self._paths[0]), self.settings.ref_input, self.settings, self._closing)
@@ -100,22 +129,14 @@ class OnePass:
                 selection = replace(self.settings.selection, offset=result.validity.get("offset", 0))
                 export(first, second, selection, result, wanted)
 
-    def _begin(self, report: Report, path: str, ref: Source | VqmeterError | None,
-               dist: Source | VqmeterError) -> Run | None:  # fmt: skip
-        """A result for `path`, and a run where it can be measured."""
-        inputs: dict[str, Any] = {}
-        if ref is not None:
-            inputs["reference"] = _inspect(ref, self._paths[0])
-        name = os.path.basename(name_of(path))
-        taken = sum(os.path.basename(name_of(other.name)) == name for other in report.results)
-        result = Result(inputs | {"distorted": _inspect(dist, path)}, label=f"{taken + 1}_{name}" if taken else name)
-        report.results.append(result)
+    def _begin(self, result: Result, ref: Source | VqmeterError | None, dist: Source | VqmeterError) -> list[Run]:
+        """A run for `result`, where the file can be measured."""
         try:
-            return self._open_run(result, None if ref is None else opened(ref), opened(dist))
+            return [self._open_run(result, None if ref is None else opened(ref), opened(dist))]
         except VqmeterError as error:
             result.error = error
             result.validity = {"frames_compared": 0, "warnings": []}
-            return None
+            return []
 
     def _open_run(self, result: Result, ref: Source | None, dist: Source) -> Run:
         selection, watch = self.settings.selection, None
@@ -129,10 +150,13 @@ class OnePass:
             check_lengths(ref, dist, selection)
             watch = Watch(ref.info, dist.info, selection)
         compare = fitted.compare_format
-        warnings = [*fitted.warnings, *(w for s in (ref, dist) if s is not None for w in of_input(s.info, self._chosen))]
-        result.validity["warnings"] = [*warnings, *result.validity["warnings"]]
+        alone = [w for role, s in (("reference", ref), ("distorted", dist)) if s for w in of_input(role, s.info, self._chosen)]
+        result.validity["warnings"] = [*fitted.warnings, *alone, *result.validity["warnings"]]
         result.validity["compare_format"] = compare.name
-        exact = selection.count(dist.info, dist.count)
+        exact, certain = selection.count(dist.info, dist.count), None
+        if ref is not None and (self.settings.limits or selection.shortest):
+            certain = common_length(ref, dist, selection)
+        exact = exact if certain is None else certain
         if exact is None and any(c.metric.needs_length for c in self._chosen):
             exact = self._exact_length(dist)
         stream = Stream(dist.info, None if ref is None else ref.info, compare, exact, dist.info.rate, self.settings.planes)
@@ -140,16 +164,16 @@ class OnePass:
         assemblers = [self._open_meter(c, d, stream, result) for c, d in zip(self._chosen, self._devices, strict=True)]
         size = compare.frame_bytes(dist.info.width, dist.info.height)
         self._chunk = max(1, min(64, _CHUNK_BYTES // max(1, size)))
-        return Run(self._start(dist, selection), result, compare.bit_depth, self._chosen, assemblers, self.settings, watch)
+        run = Run(self._start(dist, selection), result, compare.bit_depth, self._chosen, assemblers, self.settings, watch)
+        run.length = certain if self.settings.limits and run.by_frame else None
+        return run
 
     def _in_step(self, result: Result, ref: Source, dist: Source) -> Selection:
         """The selection with the offset that `--sync` asks for, said in the result; unequal ends are its doing."""
         sync, settings = self.settings.sync, self.settings
         for info in (ref.info, dist.info):
             if settings.selection.pair == "pts" and not info.rate_stated:
-                raise UsageError(
-                    f"{name_of(info.path)}: --pair pts goes by times, and raw video has none; give -r FPS"
-                )
+                raise UsageError(f"{name_of(info.path)}: --pair pts goes by times, and raw video has none; give -r FPS")
         if sync == "off":
             return settings.selection
         if sync == "auto":

@@ -24,7 +24,7 @@ GLANCES, _DETAILED = 60, 8
 TOLD, TAKEN = 0.5, 0.3
 _HDR = {"smpte2084": "PQ", "arib-std-b67": "HLG"}
 _LOSSLESS = {"rawvideo", "ffv1", "huffyuv", "ffvhuff", "utvideo", "magicyuv", "png", "apng", "v210", "bmp", "tiff", "qtrle"}
-_MORE_BITS, _MORE_DETAIL = 1.5, 1.1
+_MORE_BITS, _MORE_DETAIL = 4.0, 1.35  # a fine copy of a coarse reference has some more of both
 
 
 @dataclass(frozen=True)
@@ -134,13 +134,13 @@ class Watch:
                    "Mbit/s, less detail); swapped? The reference comes first")  # fmt: skip
 
 
-def of_input(info: VideoInfo, chosen: Sequence[Chosen]) -> Iterator[str]:
-    """What is to be said of one input as it is described, by itself."""
+def of_input(role: str, info: VideoInfo, chosen: Sequence[Chosen]) -> Iterator[str]:
+    """What is to be said of the reference or the distorted as it is described, by itself."""
     if info.field_order not in (None, "progressive"):
-        yield f"{info.path} is interlaced ({info.field_order}): its frames hold two moments each; --deinterlace makes them one"
+        yield f"the {role} is interlaced ({info.field_order}): its frames hold two moments each; --deinterlace makes them one"
     learned = [c.key for c in chosen if c.name.startswith("vmaf") or _has_weights(c)]
     if info.transfer in _HDR and learned:
-        yield (f"{info.path} is hdr ({_HDR[info.transfer]}), and {', '.join(learned)} learned from SDR pictures: "
+        yield (f"the {role} is hdr ({_HDR[info.transfer]}), and {', '.join(learned)} learned from SDR pictures: "
                "bring it to SDR first, as ffmpeg -vf zscale=transfer=linear,tonemap,zscale=transfer=bt709 does")  # fmt: skip
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 from vqmeter.frames import VideoInfo
 
 _FIXES = {
@@ -20,7 +22,7 @@ def differences(ref: VideoInfo, dist: VideoInfo) -> tuple[str, ...]:
         if of_ref is not None and of_dist is not None and of_ref != of_dist:
             said.append(f"{what} differs: {of_ref} in the reference, {of_dist} in the distorted; "
                         f"samples are compared as stored; {fix.format(ref=of_ref)}")  # fmt: skip
-    if ref.rate and dist.rate and ref.rate_stated and dist.rate_stated and abs(ref.rate - dist.rate) > ref.rate / 2000:
+    if ref.rate and dist.rate and ref.rate_stated and dist.rate_stated and not _one_rate(ref.rate, dist.rate):
         said.append(f"rate differs: {float(ref.rate):.6g} in the reference, {float(dist.rate):.6g} in the distorted; "
                     "frames are paired by number, --pair pts pairs them by time")  # fmt: skip
     a, b = ref.pix_fmt.bit_depth, dist.pix_fmt.bit_depth
@@ -28,3 +30,13 @@ def differences(ref: VideoInfo, dist: VideoInfo) -> tuple[str, ...]:
         said.append(f"depth differs: {a} bit in the reference, {b} in the distorted; compared at {max(a, b)} bit; "
                     "ffmpeg -pix_fmt brings both to one depth where rounding is not to count")  # fmt: skip
     return tuple(said)
+
+
+def _one_rate(a: Fraction, b: Fraction) -> bool:
+    """Whether two rates may be the same: those that are not usual ones are averages of rounded times, sure to a hundredth."""
+    return abs(a - b) <= a / (2000 if _usual(a) and _usual(b) else 100)
+
+
+def _usual(rate: Fraction) -> bool:
+    """Whether it is a whole number, or one divided by 1.001."""
+    return any(abs(r - round(r)) < Fraction(1, 10000) for r in (rate, rate * Fraction(1001, 1000)))

@@ -16,8 +16,8 @@ from vqmeter.sources.differences import differences
 from vqmeter.sources.lanes import Lane, Selection
 from vqmeter.sources.raw import RawSource
 
-__all__ = ["Fit", "Group", "Lane", "Selection", "at_depth", "check_lengths", "check_selection", "common_format", "fit",
-           "identical", "walk"]  # fmt: skip
+__all__ = ["Fit", "Group", "Lane", "Selection", "at_depth", "check_lengths", "check_selection", "common_format",
+           "common_length", "fit", "identical", "walk"]  # fmt: skip
 
 _ENDS = 1.0  # seconds by which the ends of two videos may differ where frames are paired by time
 
@@ -98,6 +98,19 @@ def check_lengths(ref: Source, dist: Source, selection: Selection) -> None:
     if counts[0] != counts[1]:
         raise MismatchError(f"{name_of(dist.info.path)} has {counts[1]} frames, its reference {name_of(ref.info.path)} has "
                             f"{counts[0]}; --shortest compares the common ones")  # fmt: skip
+
+
+def common_length(ref: Source, dist: Source, selection: Selection) -> int | None:
+    """How many pairs there will be, counted without decoding; None where that is not certain or the lengths do not fit."""
+    lengths, offset = (ref.length(), dist.length()), selection.offset
+    untimed = selection.start == 0 and selection.duration is None
+    if selection.pair != "index" or None in lengths or not (untimed or None not in (ref.count, dist.count)):
+        return None
+    first, end = max(0, -offset), min(lengths[0], lengths[1] - offset)  # type: ignore[operator, type-var]
+    if lengths[0] != lengths[1] and not selection.shortest:
+        return None
+    pairs = (replace(selection, frames=None).count(ref.info, end) or 0) - -(-first // selection.every)
+    return max(0, pairs if selection.frames is None else min(pairs, selection.frames))
 
 
 def check_selection(source: Source, selection: Selection) -> None:
