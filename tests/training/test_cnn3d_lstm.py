@@ -146,6 +146,16 @@ def test_variants_score_as_their_weight_files(options, simple, tmp_path):
     assert not [key for key in trained.state if "bn" in key]
 
 
+def test_first_filters_do_not_see_brightness():
+    for norms, seen in ((False, True), (True, False)):
+        network = Cnn3d("stats", (8, 3, 4, 5), (8, 6))
+        cnn3d_clips.begin(network, False, 0.25, norms)
+        colour = torch.rand(3, 16, 1, 1).expand(1, 3, 16, 9, 9)  # of every frame another one
+        inside = network.conv1(torch.cat([torch.full_like(colour, 0.7), colour]))[:, :, 1:-1, 1:-1, 1:-1]
+        assert inside[0].abs().max() < 1e-4 and bool((inside[1].abs() > 0.1).any()) is seen
+        assert network.out.bias.item() == 0.25
+
+
 def test_norms_are_settled_on_what_the_weights_make_of_clips(simple, tmp_path, monkeypatch):
     monkeypatch.setattr(cnn3d_clips, "SETTLED", 1)
     torch.manual_seed(0)

@@ -189,7 +189,7 @@ class Cnn3dLstm:
         else:
             with seeded(run.seed, "clips", "begin"):
                 clips = Cnn3d(self.preset, *self.sizes())
-                begin(clips, self.as_published, float(targets(data.train, label).mean()))
+                begin(clips, self.as_published, float(targets(data.train, label).mean()), bool(self.norms))
         clips.dropout.p = self.dropout
 
         def make() -> NDArray[np.float32]:
