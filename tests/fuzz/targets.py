@@ -96,7 +96,6 @@ def allowed(call: Callable[[], Any]) -> str:
         said = call()
     except VqmeterError as error:
         assert error.exit_code in CODES, f"a bug: {error}"
-        assert "\n" not in str(error).strip(), f"not one line: {error}"
         return f"exit {error.exit_code}"
     return said if isinstance(said, str) else "exit 0"
 
@@ -107,7 +106,6 @@ def measured(path: str, **options: Any) -> str:
     for result in report.results:
         if result.error is not None:
             assert result.error.exit_code in CODES, f"a bug: {result.error}"
-            assert "\n" not in str(result.error), result.error
     for form in (*FORMATS, "pooled_csv"):
         text = "".join(writer(form)(report))
         if form == "json":
@@ -126,7 +124,7 @@ def command(*words: str) -> str:
         except SystemExit as left:
             code = int(left.code or 0)
     assert code in CODES, f"exit {code}: {err.getvalue()[-2000:]}"
-    assert "Traceback" not in err.getvalue(), err.getvalue()
+    assert all(line.startswith("vqmeter: ") for line in err.getvalue().splitlines()), err.getvalue()
     assert code == 0 or err.getvalue().strip(), f"exit {code} without a word"
     return f"exit {code}"
 
@@ -275,7 +273,7 @@ geometry = st.fixed_dictionaries({}, optional={
 })  # fmt: skip
 raw_names = st.one_of(
     odd_text,
-    st.builds("a_{}x{}_{}".format, st.integers(0, 99), st.integers(0, 99), st.one_of(formats, numbers, odd_text)),
+    st.builds("a_{}x{}_{}".format, st.integers(0, 20), st.integers(1, 20), st.one_of(formats, numbers, odd_text)),
 )
 metric_names = st.sampled_from([*NAMES["fr"], *NAMES["nr"], "pnsr", ""])
 option_names = st.sampled_from(
@@ -321,7 +319,7 @@ toml_lines = st.one_of(
 TARGETS: dict[str, tuple[Callable[..., str], tuple[st.SearchStrategy[Any], ...]]] = {
     "container": (container, (st.integers(0, 1000), seeds, st.booleans())),
     "y4m": (y4m, (sizes, st.lists(tag, max_size=3), markers, st.sampled_from([0, 0, 3, 99]))),
-    "raw": (raw, (raw_names, st.integers(0, 5000), geometry)),
+    "raw": (raw, (raw_names, st.one_of(st.integers(0, 5000), st.sampled_from([1536, 3072, 4320])), geometry)),
     "specification": (specification, (spec,)),
     "words": (words, (argument_lists,)),
     "config": (config, (st.lists(toml_lines, max_size=5).map("\n".join),)),

@@ -174,6 +174,6 @@ def _score_column(table: Table, file: int) -> int:
     if not table.header and numeric:
         return numeric[-1]
     if len(numeric) != 1:
-        titles = ", ".join(table.header[n] for n in numeric) or "none"
+        titles = ", ".join(table.header[n] for n in numeric if n < len(table.header)) or "none"
         raise UsageError(f"{table.path}: which column is the score? Columns of numbers: {titles}; choose with --score")
     return numeric[0]
