@@ -53,7 +53,9 @@ class DaskCluster:
             from distributed import Client
         except ImportError:
             raise UsageError("--scheduler needs Dask; pip install 'vqmeter[dask]'") from None
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what is lost is told here
+        for name in [*logging.root.manager.loggerDict]:
+            if name.partition(".")[0] == "distributed":
+                logging.getLogger(name).setLevel(logging.CRITICAL)  # what is lost is told here, in one line
         self._address, self._timeout = address, timeout
         try:
             self._client = Client(address, timeout=_CONNECT, set_as_default=False, name="vqmeter-batch")

@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from vqmeter.batch.keys import digest
@@ -170,9 +170,18 @@ def _complete(full_reference: bool, options: dict[str, Any]) -> dict[str, Any]:
     """`options` with what fr or nr measures where nothing is said, and without what only the other knows."""
     if full_reference:
         options["metrics"] = options.get("metrics") or ["psnr", "ssim"]
-        choose("fr", options["metrics"])
+        _check("fr", tuple(options["metrics"]))
     else:
         options |= {"metrics": [], "models": options.get("models") or ["vsfa"], "model_ref": False}
     if options.get("models"):
-        choose("nr", options["models"])
+        _check("nr", tuple(options["models"]))
     return options
+
+
+@lru_cache(maxsize=1024)
+def _check(family: str, specs: tuple[str, ...]) -> None:
+    """
+    Raises
+        UsageError: one of them is no metric.
+    """
+    choose(family, specs)
