@@ -99,7 +99,8 @@ class Journal:
         except OSError as error:
             with contextlib.suppress(OSError):
                 os.ftruncate(self._handle, self._offset)
-            raise _unwritable(self.path, error) from None
+            reason = f"{_unwritable(self.path, error)}; what it holds is whole, make room and go on with --resume"
+            raise OutputError(reason) from None
         self._offset += len(line)
 
     def close(self) -> None:
@@ -207,4 +208,4 @@ def _sync_folder(path: str) -> None:
 
 
 def _unwritable(path: str, error: OSError) -> OutputError:
-    return OutputError(f"{path}: {(error.strerror or str(error)).lower()}; what it holds is whole, go on with --resume")
+    return OutputError(f"{path}: {(error.strerror or str(error)).lower()}")
