@@ -331,7 +331,7 @@ def test_every_video_type_is_made_and_ranked(ladders):
     scores: dict[str, list[tuple[float, float]]] = {}
     for row, result in zip(rows, report.results, strict=True):
         assert result.error is None and result.validity["frames_compared"] == FRAMES, row
-        assert not result.validity["warnings"], row
+        assert bool(result.validity["warnings"]) == (row["type"] in ("judder", "framedrop")), row  # these are out of step
         scores.setdefault(row["type"], []).append((result.statistic("psnr_y.mse_pooled"), result.statistic("ssim_y")))
     for name, pairs in scores.items():
         for (psnr_a, ssim_a), (psnr_b, ssim_b) in pairwise(pairs):

@@ -12,6 +12,7 @@ e. What speaks for it is how much better the same frames of the reference agree 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 
 import numpy as np
@@ -27,6 +28,7 @@ _SAMPLES = (2, 4)  # of a cell, down and across
 _NOISE = 1e-3  # of E, in squared 255ths: whatever is smaller shows nothing
 _FEWEST = 8  # frames that two videos must have in common
 _AGREE = 0.8  # of what speaks for or against an offset, frame by frame
+_UNLIKE = 4.0  # an E from which on another range may fit better
 _NEAR = 3  # frames either way in which one that is out of step finds what it shows
 _STEP, _CLEAR = 0.3, 0.25  # of E, and of E to the own frame
 _TELLING, _ALIKE = 8.0, 0.97  # the deviation and the correlation that a change of range shows in
@@ -54,13 +56,17 @@ def signature(frame: Frame) -> NDArray[np.float32]:
     """(256,) means of luma, or of green, in a 16 x 16 grid, row by row, in 0..255."""
     fmt = frame.info.pix_fmt
     plane = frame.planes[1 if fmt.family == "rgb" else 0]
-    down, across = (
-        (2 * np.arange(GRID * n) + 1) * size // (2 * GRID * n) for n, size in zip(_SAMPLES, plane.shape, strict=True)
-    )
-    samples = plane[down[:, None], across].astype(np.float32)
-    cells = samples.reshape(GRID, _SAMPLES[0], GRID, _SAMPLES[1]).mean(axis=(1, 3))
-    scaled: NDArray[np.float32] = cells.reshape(-1) / np.float32(1 << (fmt.bit_depth - 8))
-    return scaled
+    samples = plane[_places(*plane.shape)].reshape(GRID, _SAMPLES[0], GRID, _SAMPLES[1])
+    cells: NDArray[np.float32] = samples.sum(axis=(1, 3), dtype=np.float32).reshape(-1)
+    return cells / np.float32(_SAMPLES[0] * _SAMPLES[1] << (fmt.bit_depth - 8))
+
+
+@lru_cache(maxsize=16)
+def _places(height: int, width: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Rows and columns of the samples, evenly spread."""
+    down, across = ((2 * np.arange(GRID * n) + 1) * size // (2 * GRID * n)
+                    for n, size in zip(_SAMPLES, (height, width), strict=True))  # fmt: skip
+    return down[:, None], across
 
 
 def signatures(source: Source, start: float = 0.0, count: int = WINDOW) -> Signatures:
@@ -77,12 +83,16 @@ def find_offset(ref: Signatures, dist: Signatures, reach: int = REACH) -> Offset
     reach = min(reach, min(len(ref), len(dist)) - _FEWEST)
     if reach < 1:
         return Offset()
-    costs = [_costs(ref, gain * dist.astype(np.float64) + bias) for gain, bias in ((1.0, 0.0), TO_LIMITED, TO_FULL)]
-    errors = np.array([[np.diagonal(cost, k).mean() for k in range(-reach, reach + 1)] for cost in costs]) + _NOISE
-    mapped, best = np.unravel_index(np.argmin(errors), errors.shape)
-    confidence = 1 - float(errors[mapped, best] / np.delete(errors[mapped], best).min())
-    k = int(best) - reach
-    there, here = _rows(costs[mapped], k)
+    costs = _costs(ref, dist.astype(np.float64))
+    errors = _errors(costs, reach)
+    for gain, bias in (TO_LIMITED, TO_FULL) if errors.min() > _UNLIKE else ():
+        mapped = _costs(ref, gain * dist.astype(np.float64) + bias)
+        if (others := _errors(mapped, reach)).min() < errors.min():
+            costs, errors = mapped, others
+    best = int(np.argmin(errors))
+    confidence = 1 - float(errors[best] / np.delete(errors, best).min())
+    k = best - reach
+    there, here = _rows(costs, k)
     votes = here - there
     agree = float(votes.clip(0).sum()) >= _AGREE * float(np.abs(votes).sum()) > 0
     return Offset(k, confidence, 1 - float((there.mean() + _NOISE) / (here.mean() + _NOISE)) if agree else 0.0)
@@ -97,10 +107,15 @@ def _costs(ref: Signatures, dist: NDArray[np.float64]) -> NDArray[np.float64]:
     return out
 
 
+def _errors(costs: NDArray[np.float64], reach: int) -> NDArray[np.float64]:
+    """e(k) from -reach to reach, and the floor under it."""
+    return np.array([np.diagonal(costs, k).mean() for k in range(-reach, reach + 1)]) + _NOISE
+
+
 def _rows(costs: NDArray[np.float64], k: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """E at offset k and at 0, of the reference's frames that have both."""
     rows = np.arange(max(0, -k), min(len(costs), costs.shape[1] - max(0, k)))
-    return costs[rows, rows + k], costs[rows, np.minimum(rows, costs.shape[1] - 1)]
+    return costs[rows, rows + k], costs[rows, rows]
 
 
 def out_of_step(ref: Signatures, dist: Signatures, offset: int = 0) -> list[tuple[int, int]]:
@@ -139,6 +154,6 @@ def detail(frame: Frame) -> float:
     """
     fmt = frame.info.pix_fmt
     plane = frame.planes[1 if fmt.family == "rgb" else 0]
-    blocks = plane[:: max(1, len(plane) // 16), : plane.shape[1] // 4 * 4].astype(np.float32).reshape(-1, 4)
-    bends = np.diff(blocks, 2, axis=1)
+    a, b, c, d = plane[:: max(1, len(plane) // 16), : plane.shape[1] // 4 * 4].astype(np.float32).reshape(-1, 4).T
+    bends = np.concatenate([a - 2 * b + c, b - 2 * c + d])
     return float(np.sqrt(np.square(bends, out=bends).mean())) / (1 << (fmt.bit_depth - 8)) if bends.size else 0.0
