@@ -45,7 +45,7 @@ def fetch(address: str, folder: str, limit: int) -> str:
     except InputError:
         raise
     except Exception as error:  # of every protocol its own
-        raise FetchError(f"{name}: cannot be fetched: {_reason(error)}") from None
+        raise FetchError(f"{name}: cannot be fetched: {_reason(error).replace(address, name)}") from None
     return path
 
 
