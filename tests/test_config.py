@@ -97,7 +97,7 @@ def test_a_file_that_was_not_named_is_said_with_v_alone(cli, raw_pair, write, ow
     ("[frr]\n", "vqmeter.toml: no command 'frr' (did you mean fr?)"),
     ("threads = 2", "vqmeter.toml: no command 'threads'; options stand in a command's table, as [fr]"),
     ("fr = 2", "vqmeter.toml: fr is a command; its options stand in a table, [fr]"),
-    ("[fr]\nref = 'a.mp4'", "[fr] has no option 'ref' (known: batch, debug"),
+    ("[fr]\nref = 'a.mp4'", "[fr] has no option 'ref' (known: batch, cache"),
     ("[fr]\nhelp = true", "[fr] has no option 'help'"),
     ("[compat.vmaf]\njson = true", "[compat]: compat takes no defaults from a file"),
     ("[fr]\nthreads = 'two'", "vqmeter.toml: [fr] threads: 'two' is not a valid integer"),
