@@ -52,10 +52,10 @@ _CALIBRATED = 256  # items whose scores bring the output to the labels' scale
 @dataclass(frozen=True)
 class Rankiqa:
     """Options: `width` and `batch_norm` of vgg16-pool; `ladders`, a folder of `vqmeter distort` to rank on in place of the
-    training part, and in stage `joint` beside it (copies of one picture, by a `margin` of .05); `levels`, rungs of a ladder
-    with the pristine one; `share` of the contents that are ranked; `aligned`, crops of a content's copies at one place;
-    `output`, how tuning begins: `fitted` to the labels, `new` or a new `head`; `variants`, copies of a source in a joint batch;
-    `frames` of a video to learn from; `crops` of a frame in predicting."""
+    training part, and in stage `joint` beside it (copies of one picture, by a `margin` of .05, the loss times `beside`);
+    `levels`, rungs of a ladder with the pristine one; `share` of the contents that are ranked; `aligned`, crops of a content's
+    copies at one place; `output`, how tuning begins: `fitted` to the labels, `new` or a new `head`; `variants`, copies of a
+    source in a joint batch; `frames` of a video to learn from; `crops` of a frame in predicting."""
 
     network: Literal["shallow", "alexnet", "caffe-alexnet", "vgg16", "vgg16-pool"] = "shallow"
     width: float = 0.25
@@ -64,6 +64,7 @@ class Rankiqa:
     scratch: bool = False
     stage: Literal["both", "rank", "tune", "joint"] = "both"
     ladders: str | None = None
+    beside: float = 1.0
     pairs: Literal["all", "standard", "hard"] = "all"
     preset: Literal["live", "tid"] = "live"
     margin: float | None = None
@@ -206,7 +207,7 @@ class _Work:
             labels = [labels_of(item, data.dataset) for item in items]
             sampler = Sampler(store, labels, self.label, self.start.size, variants=recipe.variants)
             task = JointTask(self.module, cropper, **known, sampler=sampler, batch=run.batch or 48, rounds=recipe.frames,
-                             rank=self._beside() if recipe.ladders else None)  # fmt: skip
+                             rank=self._beside() if recipe.ladders else None, weight=recipe.beside)  # fmt: skip
         else:
             task = TuneTask(self.module, cropper, **known, items=own, batch=run.batch or 30,
                             steps=PUBLISHED_STEPS if recipe.as_published else None)  # fmt: skip

@@ -130,14 +130,14 @@ class JointTask(ScoredTask):
 
     loss = Huber(f, label) + mean over pairs of a source of max(0, label difference - score difference)
 
-    With `rank`, a task of ladders that have no labels, each batch brings one of its own and its loss is added.
+    With `rank`, a task of ladders that have no labels, each batch brings one of its own and its loss is added by `weight`.
     """
 
     def __init__(self, *given: Any, sampler: Sampler, batch: int, rounds: int = 1, rank: Task | None = None,
-                 **named: Any) -> None:  # fmt: skip
+                 weight: float = 1.0, **named: Any) -> None:  # fmt: skip
         """`batch` counts crops, `rounds` how often an epoch sees each source."""
         super().__init__(*given, **named)
-        self.sampler, self.rounds, self.rank = sampler, rounds, rank
+        self.sampler, self.rounds, self.rank, self.weight = sampler, rounds, rank, weight
         self.sources = max(1, batch // sampler.variants)
 
     def batches(self, epoch: int, rng: np.random.Generator) -> Sequence[tuple[Sequence[int], Any]]:
@@ -149,7 +149,7 @@ class JointTask(ScoredTask):
 
     def loss(self, batch: tuple[Sequence[int], Any], rng: np.random.Generator) -> Tensor:
         loss = self._labelled(batch[0], rng)
-        return loss if self.rank is None else loss + self.rank.loss(batch[1], rng)
+        return loss if self.rank is None else loss + self.weight * self.rank.loss(batch[1], rng)
 
     def _labelled(self, batch: Sequence[int], rng: np.random.Generator) -> Tensor:
         drawn = self.sampler.draw(batch, rng).to(self.cropper.device)
