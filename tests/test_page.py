@@ -381,6 +381,21 @@ def test_large_pictures_are_made_smaller_and_scaled_files_are_scaled_again(tmp_p
     assert found[1].mean() == pytest.approx(shade(90), abs=1.5)
 
 
+def test_pictures_are_of_the_frames_that_stood_side_by_side(tmp_path, cli):
+    def clip(name, levels):
+        frames = b"".join(b"FRAME\n" + bytes([n]) * (64 * 48) + bytes([128]) * (64 * 24) for n in levels)
+        (tmp_path / name).write_bytes(b"YUV4MPEG2 W64 H48 F25:1 C420jpeg\n" + frames)
+        return tmp_path / name
+
+    levels = [40 + 10 * n for n in range(12)]
+    ref, dist = clip("ref.y4m", levels), clip("dist.y4m", [200, 200, *(n + (30 if n == 90 else 1) for n in levels)])
+    assert cli("fr", "-q", ref, dist, "--sync", "2", "--crop", "32:32:0:0", "-m", "psnr", "-o", tmp_path / "r.json")[0] == 0
+    assert cli("report", tmp_path / "r.json", "-o", tmp_path / "p.html", "--frames", "1")[2] == ""
+    one, other = images(Parsed((tmp_path / "p.html").read_text()))[:2]
+    assert one.shape == other.shape == (32, 32, 3)
+    assert (one.mean(), other.mean()) == (pytest.approx(shade(90), abs=1.5), pytest.approx(shade(120), abs=1.5))
+
+
 @pytest.mark.parametrize("change, reason", [
     (lambda ref, dist: ref.unlink(), "ref_64x48.yuv is not there"),
     (lambda ref, dist: grey(dist, [50] * 3), "dist_64x48.yuv is not the file that was measured"),

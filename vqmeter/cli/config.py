@@ -27,6 +27,7 @@ HARMLESS = frozenset((
     "metrics", "models", "model_ref", "planes", "scale", "shortest", "size", "pix_fmt", "rate", "range", "matrix", "ref_size",
     "ref_pix_fmt", "start", "duration", "frames", "subsample", "device", "precision", "batch", "threads", "jobs", "seed",
     "form", "score", "keys", "fail_under", "fail_over", "psnr_cap", "quiet", "verbose", "no_progress", "offline",
+    "sync", "pair", "crop", "deinterlace", "until_decided",
 ))  # fmt: skip
 #: Parameters that stand behind an environment variable where that is set.
 ENVIRONMENT = {"weights": "VQMETER_WEIGHTS", "offline": "VQMETER_OFFLINE"}

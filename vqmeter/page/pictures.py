@@ -24,6 +24,8 @@ from vqmeter.heatmaps import colours
 from vqmeter.metric import Context, Sample, Stream, find
 from vqmeter.report import Result
 from vqmeter.sources import InputOptions, Source, is_sequence, name_of, open_video
+from vqmeter.sources.cropping import Crop
+from vqmeter.sources.deinterlacing import deinterlace
 from vqmeter.sources.geometry import parse_rate
 from vqmeter.sources.pair import Fit, Group, Selection, at_depth, fit
 from vqmeter.sources.scaling import Scale
@@ -58,7 +60,7 @@ def worst_shots(result: Result, key: str, count: int) -> list[Shot]:
         VqmeterError: there are none to be had, and why: a file is gone, has changed, cannot be read, or no such score.
     """
     ranked = worst_frames(result, key, count)
-    selection, shots = _selection(result.settings), {}
+    selection, shots = _selection(result.settings, result.validity), {}
     with ExitStack() as stack:
         ref, dist = _open_both(result, stack)
         for group in stack.enter_context(closing(reread(ref, dist, selection, ranked))):
@@ -70,7 +72,8 @@ def worst_shots(result: Result, key: str, count: int) -> list[Shot]:
 
 def _open_both(result: Result, stack: ExitStack) -> tuple[Source | None, Source]:
     """Reference, where there was one, and distorted, as the session had them."""
-    scale = _scale(result.settings.get("scale"))
+    settings = result.settings
+    scale, crop = _scale(settings.get("scale")), settings.get("crop")
     opened: list[Source] = []
     for role in ("reference", "distorted"):
         info = result.inputs.get(role)
@@ -78,6 +81,10 @@ def _open_both(result: Result, stack: ExitStack) -> tuple[Source | None, Source]
             continue
         source = _open(info)
         stack.callback(source.close)
+        if settings.get("deinterlace"):
+            source = deinterlace(source)
+        if isinstance(crop, str):
+            source = Crop.parse(crop).apply(source)  # type: ignore[union-attr]
         if scale is not None and (opened or scale.size is not None):
             source = scale.apply(source, opened[0].info if opened else None)
         if (source.info.width, source.info.height) != (info.get("width"), info.get("height")):
@@ -99,8 +106,8 @@ def _open(info: Mapping[str, Any]) -> Source:
     said = {key: info[key] for key in ("range", "matrix") if isinstance(info.get(key), str)}
     if info.get("container") != "rawvideo":
         return open_video(path, InputOptions(**said))
-    if any(str(note).startswith("scaled from ") for note in info.get("notes") or ()):
-        raise InputError(f"{path} is raw video that was scaled, and the result does not say its own size")
+    if any(str(note).startswith(("scaled from ", "cropped from ")) for note in info.get("notes") or ()):
+        raise InputError(f"{path} is raw video that was scaled or cropped, and the result does not say its own size")
     size = (_whole(info, "width"), _whole(info, "height"))
     rate = info.get("rate")
     return open_video(path, InputOptions(size, str(info.get("pix_fmt")), parse_rate(rate), "rawvideo", **said))
@@ -113,11 +120,14 @@ def _scale(text: object) -> Scale | None:
     return Scale.parse(re.sub(r"^\((\d+), (\d+)\)", r"\1x\2", text))
 
 
-def _selection(settings: Mapping[str, Any]) -> Selection:
+def _selection(settings: Mapping[str, Any], validity: Mapping[str, Any]) -> Selection:
+    offset, pair = validity.get("offset", 0), settings.get("pair", "index")
+    if not isinstance(offset, int) or abs(offset) > 1 << 20 or pair not in ("index", "pts"):
+        raise InputError("the result does not say which frames stood side by side")
     start, duration = (_seconds(settings.get(key)) for key in ("start", "duration"))
     frames = None if settings.get("frames") is None else _whole(settings, "frames")
     every = 1 if settings.get("subsample") is None else _whole(settings, "subsample")
-    return Selection(start or 0.0, duration, frames, every, shortest=True)
+    return Selection(start or 0.0, duration, frames, every, True, offset, pair)
 
 
 def _seconds(value: object) -> float | None:
