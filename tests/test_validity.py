@@ -116,6 +116,9 @@ def test_a_change_of_range_that_flags_tell(encode, real_frames):
     [said] = warnings_of(limited, full)
     assert said.startswith("range differs: full in the reference, limited in the distorted") and "--range full" in said
     assert warnings_of(full, full, range="limited") == []
+    doubled = squeezed([*real_frames[:20], real_frames[19], *real_frames[21:30]])
+    told = warnings_of(encode("doubled.mkv", doubled, color_range=1), full)
+    assert len(told) == 2 and told[1].startswith("frame 20 of the distorted looks like frame 19"), "seen through the range"
 
 
 @pytest.mark.parametrize("damage", ["doubled", "put in", "left out"])

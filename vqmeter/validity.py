@@ -15,13 +15,15 @@ from numpy.typing import NDArray
 
 from vqmeter.frames import Frame, VideoInfo
 from vqmeter.metric import Chosen
-from vqmeter.sources.align import Offset, detail, find_offset, out_of_step, range_step, signature
+from vqmeter.sources.align import TO_FULL, TO_LIMITED, Offset, detail, find_offset, out_of_step, range_step, signature
 from vqmeter.sources.pair import Selection
 
 #: How many frames are looked at, and every which of them for detail.
 GLANCES, _DETAILED = 60, 8
 #: From here on an offset is told of, and taken by `--sync auto`.
 TOLD, TAKEN = 0.5, 0.3
+#: What takes the distorted back to the reference's range, by what `range_step` says.
+_BACK = {None: (1.0, 0.0), "squeezed": TO_FULL, "stretched": TO_LIMITED}
 _HDR = {"smpte2084": "PQ", "arib-std-b67": "HLG"}
 _LOSSLESS = {"rawvideo", "ffv1", "huffyuv", "ffvhuff", "utvideo", "magicyuv", "png", "apng", "v210", "bmp", "tiff", "qtrle"}
 _MORE_BITS, _MORE_DETAIL = 4.0, 1.35  # a fine copy of a coarse reference has some more of both
@@ -86,17 +88,20 @@ class Watch:
 
     def warnings(self) -> Iterator[str]:
         """What a careful reader should know, each with what to do about it."""
-        yield from self._times()
+        of_times = list(self._times())
+        yield from of_times
         if not self.glances:
             return
         ref, dist = (np.stack([getattr(g, side) for g in self.glances]) for side in ("ref", "dist"))
-        shift = 0
-        if self.selection.pair == "index" and self.selection.every == 1:
-            found = find_offset(ref, dist)
-            shift = found.frames if found.gain >= TOLD else 0
-            yield from self._steps(found, out_of_step(ref, dist, shift))
+        by_number = self.selection.pair == "index" and self.selection.every == 1 and not of_times
+        found = find_offset(ref, dist) if by_number else Offset()
+        shift = found.frames if found.gain >= TOLD else 0
         beside = slice(max(0, -shift), min(len(ref), len(dist) - shift))
-        yield from self._range(range_step(ref[beside], dist[max(0, shift) : max(0, shift) + beside.stop - beside.start]))
+        step = range_step(ref[beside], dist[max(0, shift) : max(0, shift) + beside.stop - beside.start])
+        if by_number:
+            gain, bias = _BACK[step]
+            yield from self._steps(found, out_of_step(ref, (gain * dist + bias).astype(np.float32), shift))
+        yield from self._range(step)
         yield from self._swapped()
 
     def _times(self) -> Iterator[str]:
