@@ -337,7 +337,8 @@ def metric_class(family: str, name: str) -> Any:
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """A hint behind a miss: the nearest known words, or all of them."""
-    near = difflib.get_close_matches(word, list(known), n=2)
+    known = list(known)
+    near = difflib.get_close_matches(word, known, n=2) or difflib.get_close_matches(word.lower(), known, n=2)
     return f" (did you mean {' or '.join(near)}?)" if near else f" (known: {', '.join(sorted(known))})"
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import errno
 import importlib
 import os
 import signal
@@ -17,7 +18,7 @@ from typing import Any, NoReturn
 import click
 
 from vqmeter import __version__
-from vqmeter.errors import DeviceError, UsageError, VqmeterError
+from vqmeter.errors import DeviceError, OutputError, UsageError, VqmeterError
 
 #: Command -> what it does, in the order of the help. The module is vqmeter.cli.NAME, its object `command`.
 COMMANDS = {
@@ -39,6 +40,7 @@ COMMANDS = {
 }
 
 _OWNS_PROCESS = False
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _BUG = "this is a bug in vqmeter; run again with --debug and report what it prints"
 
 
@@ -58,6 +60,8 @@ class Commands(click.Group):
         if args[0] not in COMMANDS and not args[0].startswith("-"):
             from difflib import get_close_matches
 
+            if os.path.isfile(args[0]):
+                raise UsageError(f"{args[0]} is a file, and a command comes first: vqmeter fr REF DIST, or vqmeter nr CLIP")
             near = get_close_matches(args[0], COMMANDS, n=1)
             hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(COMMANDS)}"
             raise UsageError(f"no command '{args[0]}'; {hint}")
@@ -100,6 +104,8 @@ def main(args: list[str] | None = None) -> NoReturn:
     _OWNS_PROCESS = args is None
     arguments = sys.argv[1:] if args is None else args
     debug = "--debug" in arguments
+    if _OWNS_PROCESS:
+        _open_streams()
     if "_VQMETER_COMPLETE" in os.environ:
         from vqmeter.cli import completion
 
@@ -116,6 +122,18 @@ def main(args: list[str] | None = None) -> NoReturn:
     if not isinstance(code, int):
         code = 0
     _leave(code)
+
+
+def _open_streams() -> None:
+    """Streams that can be used: what the shell has closed leads nowhere, and takes no number that a file would get.
+
+    Names of files may be any bytes and terminals of any encoding: names are printed as they are where that can be done.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))
+    how = "surrogateescape" if sys.stdout.encoding.lower() in ("utf-8", "utf8") else "backslashreplace"
+    sys.stdout.reconfigure(errors=how)  # type: ignore[union-attr]
 
 
 def _leave(code: int) -> NoReturn:
@@ -149,12 +167,23 @@ def _exit_code(error: BaseException) -> int:
         return 2
     if isinstance(error, click.ClickException):
         error = UsageError(_sentence(error))
-    if isinstance(error, MemoryError):
+    if _out_of_memory(error):
         error = DeviceError("out of memory; use fewer --threads or a smaller --batch")
+    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        error = OutputError(f"{error.filename or 'what is printed'}: cannot be written ({(error.strerror or '').lower()})")
     if not isinstance(error, VqmeterError):
         error = VqmeterError(f"{type(error).__name__}: {error}; {_BUG}")
     complain(str(error))
     return error.exit_code
+
+
+def _out_of_memory(error: BaseException | None) -> bool:
+    """Whether there was no memory for objects, for a library or for a thread; the cause of `error` counts too."""
+    if error is None or isinstance(error, MemoryError):
+        return error is not None
+    said = str(error).lower() if isinstance(error, (ImportError, OSError, RuntimeError)) else ""
+    short = any(words in said for words in ("failed to map", "cannot allocate memory", "start new thread"))
+    return short or _out_of_memory(error.__cause__ or error.__context__)
 
 
 def _sentence(error: click.ClickException) -> str:

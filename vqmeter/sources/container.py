@@ -7,6 +7,7 @@ pipes only, and playlists, which open other files, are refused unless their form
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 import re
@@ -17,7 +18,7 @@ from typing import Any, BinaryIO
 
 import av
 
-from vqmeter.errors import DecodeError, MissingInputError, UsageError, VqmeterError
+from vqmeter.errors import DecodeError, DeviceError, MissingInputError, UsageError, VqmeterError
 from vqmeter.frames import Frame, PixelFormat, VideoInfo
 from vqmeter.sources import InputOptions, is_sequence, name_of
 from vqmeter.sources.pictures import planes_of
@@ -71,11 +72,21 @@ class ContainerSource:
         elif stream is None:
             options["pattern_type"] = "none"
         try:
-            return av.open(file, format=self._options.format, options=options)
+            return av.open(file, format=self._options.format, options=options, metadata_errors="replace")
         except av.error.FFmpegError as error:
+            self._check_memory(error)
             raise DecodeError(f"{self._name}: not a video FFmpeg can read ({_reason(error)}){self._raw_hint(path)}") from None
         except ValueError as error:
             raise UsageError(f"unknown --input-format '{self._options.format}'; {error}") from None
+
+    def _check_memory(self, error: Any) -> None:
+        """Tell a lack of memory or threads from a fault of the file.
+
+        Raises
+            DeviceError: it was that.
+        """
+        if error.errno in (errno.ENOMEM, errno.EAGAIN):
+            raise DeviceError(f"{self._name}: no memory, or no threads, for the decoder; use fewer --threads") from None
 
     def _raw_hint(self, path: str) -> str:
         if path == "-" or self._options.size:
@@ -95,6 +106,9 @@ class ContainerSource:
         stream = max(known, key=lambda s: (bool(s.disposition & av.stream.Disposition.default), s.width * s.height))
         if len(moving) > 1:
             self._notes.append(f"{len(moving)} video streams, stream {stream.index} is measured")
+        if stream.width * stream.height > self._options.max_pixels:
+            raise DecodeError(f"{self._name}: {stream.width}x{stream.height} is more than --max-pixels "
+                              f"{self._options.max_pixels} allows")  # fmt: skip
         stream.thread_type = "AUTO"
         stream.codec_context.thread_count = self._options.threads
         stream.codec_context.options = {"max_pixels": str(self._options.max_pixels)}
@@ -188,6 +202,7 @@ class ContainerSource:
                     yield picture, self._size(picture)
                     number += 1
         except av.error.FFmpegError as error:
+            self._check_memory(error)
             raise DecodeError(f"{self._name}: {self._what_failed(number)} ({_reason(error)})") from None
         self._check_end()
 

@@ -32,6 +32,8 @@ ENDINGS = {
     ".csv": "csv",
     ".html": "html",
 }
+#: How bytes of file names that are no UTF-8 are written: as they are.
+NAMES = "surrogateescape"
 FORMATS = ("table", "json", "csv", "ndjson", "libvmaf")
 
 
@@ -88,7 +90,7 @@ def write(report: Report, path: str) -> None:
         OutputError: the disk is full, or the place cannot be written.
     """
     render = writer(form_of(path))
-    with whole(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
+    with whole(path) as temporary, open(temporary, "w", encoding="utf-8", errors=NAMES, newline="") as file:
         write_text(render(report), file)
 
 
@@ -156,7 +158,7 @@ def write_whole(path: str | os.PathLike[str], text: str) -> None:
     Raises
         OutputError: the disk is full, or the place cannot be written.
     """
-    with whole(os.fspath(path)) as temporary, open(temporary, "w", encoding="utf-8") as file:
+    with whole(os.fspath(path)) as temporary, open(temporary, "w", encoding="utf-8", errors=NAMES) as file:
         file.write(text)
 
 
