@@ -89,8 +89,6 @@ def poisoned(tmp_path_factory):
     (folder / "noise.mp4").write_bytes(bytes(range(256)) * 40)
     (folder / "huge.y4m").write_bytes(b"YUV4MPEG2 W99999 H99999 F25:1\nFRAME\n" + bytes(1000))
     os.mkfifo(folder / "pipe.y4m")
-    with open(folder / "long_7680x4320.yuv", "wb") as file:  # holes, which take long to read and no room
-        file.truncate(7680 * 4320 * 3 // 2 * 2000)
     write_list(
         folder / "jobs.csv",
         {"distorted": "good_64x48.yuv", "reference": "ref_64x48.yuv", "metric": "psnr"},
@@ -98,24 +96,22 @@ def poisoned(tmp_path_factory):
         {"distorted": "noise.mp4", "reference": "ref_64x48.yuv", "metric": "psnr"},
         {"distorted": "huge.y4m", "reference": "ref_64x48.yuv", "metric": "psnr"},
         {"distorted": "pipe.y4m", "reference": "ref_64x48.yuv", "metric": "psnr"},
-        {"distorted": "long_7680x4320.yuv", "reference": "long_7680x4320.yuv/../ref_64x48.yuv", "metric": "psnr"},
     )
     out = folder / "out.ndjson"
-    done = subprocess.run([*BATCH, folder / "jobs.csv", "-o", out, "--workers", "2", "--job-timeout", "2"],
+    done = subprocess.run([*BATCH, folder / "jobs.csv", "-o", out, "--workers", "2"],
                           capture_output=True, text=True, timeout=120, check=False)  # fmt: skip
     return done.returncode, done.stderr, rows(out)
 
 
 def test_bad_jobs_fail_alone_with_their_reason(poisoned):
     code, err, found = poisoned
-    says = {"gone_64x48.yuv": "no such file", "noise.mp4": "not a video", "huge.y4m": "--max-pixels", "pipe.y4m": "pipe",
-            "long_7680x4320.yuv": "not done in 2 s"}  # fmt: skip
+    says = {"gone_64x48.yuv": "no such file", "noise.mp4": "not a video", "huge.y4m": "--max-pixels", "pipe.y4m": "pipe"}
     assert code == 4 and "Traceback" not in err
     for name, words in says.items():
         assert found[name]["error"]["code"] == 4 and words in found[name]["error"]["message"], found[name]["error"]
         assert any(name in line and words in line for line in err.splitlines())
     assert found["good_64x48.yuv"]["error"] is None and found["good_64x48.yuv"]["pooled"]["psnr_y"]["score"] > 40
-    assert len(found) == len(says) + 1 and " 5 " in err.splitlines()[-1]
+    assert len(found) == len(says) + 1 and " 4 " in err.splitlines()[-1]
 
 
 def test_scores_are_those_of_measure_however_many_workers(cli, library, tmp_path):
@@ -200,11 +196,15 @@ def test_addresses_are_fetched_only_when_allowed(cli, here, library, tmp_path):
     with open(tmp_path / "d1_64x48.yuv", "ab") as file:
         file.write(bytes(10 * 64 * 48 * 3 // 2))
     jobs.write_text("".join(json.dumps({"clip": path, "reference": "ref_64x48.yuv"}) + "\n" for path in far))
+    (tmp_path / "words.mp4").write_text("words " * 100)
+    with open(jobs, "a") as file:
+        file.write(json.dumps({"clip": f"file://{tmp_path}/words.mp4", "reference": "ref_64x48.yuv"}))
     code, _, err = cli("batch", jobs, "-o", out)
     assert code == 2 and "--remote" in err and not out.exists()
     code, _, err = cli("batch", "-q", jobs, "-o", out, "--remote", "--max-fetch", "20K")
     found = rows(out)
     assert code == 4 and "--max-fetch" in found["d1_64x48.yuv"]["error"]["message"]
+    assert found["words.mp4"]["error"]["message"].startswith(f"file://{tmp_path}/words.mp4: not a video")
     assert found["d0_64x48.yuv"]["inputs"]["distorted"]["path"] == far[0]
     alone = measure(tmp_path / "d0_64x48.yuv", reference=tmp_path / "ref_64x48.yuv")
     assert found["d0_64x48.yuv"]["pooled"] == alone.to_json()["results"][0]["pooled"]

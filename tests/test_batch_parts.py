@@ -12,6 +12,7 @@ import pytest
 from vqmeter.batch import Job, Journal, Limits, Tasks, read_jobs, run
 from vqmeter.batch.executor import ExecutorLostError
 from vqmeter.batch.pool import LocalPool, Worker, shares
+from vqmeter.batch.remote import shown
 from vqmeter.batch.running import Interrupts
 from vqmeter.batch.worker import failed
 from vqmeter.cli.batch import _convert as convert
@@ -72,6 +73,11 @@ def test_what_makes_no_sense_is_said_with_its_line(tmp_path, line, says):
     (tmp_path / "jobs.ndjson").write_text('{"clip": "c.mp4"}\n' + line + "\n")
     with pytest.raises(UsageError, match=says):
         jobs_of(tmp_path / "jobs.ndjson")
+
+
+def test_passwords_and_signatures_are_not_told():
+    assert shown("https://me:secret@host/a.mp4?X-Amz-Signature=secret") == "https://***@host/a.mp4?***"
+    assert shown("s3://bucket/a.mp4") == "s3://bucket/a.mp4" and shown("/is/this?.mp4") == "/is/this?.mp4"
 
 
 def test_workers_and_threads_share_the_cores():
@@ -174,7 +180,7 @@ def test_a_line_that_does_not_fit_is_taken_back(tmp_path, jobs, monkeypatch):
 
 
 class Scripted:
-    """Ends tasks as a script says: None is success, an error is a failure, an `ExecutorLostError` is raised."""
+    """Ends tasks as a script says, error by file and attempt; an `ExecutorLostError` is raised, the others are failures."""
 
     def __init__(self, script):
         self.script, self.asked, self.closed = script, [], None
@@ -184,13 +190,12 @@ class Scripted:
 
     def submit(self, task):
         self.asked.append((os.path.basename(task["distorted"]), task["attempt"]))
-        error = self.script.pop(0) if self.script else None
+        error = self.script.get(self.asked[-1])
         future = Future()
         if isinstance(error, ExecutorLostError):
             future.set_exception(error)
         else:
-            outcome = failed(task, error or InputError("")) if error else succeeded(task)
-            future.set_result(outcome)
+            future.set_result(failed(task, error) if error else succeeded(task))
         return future
 
     def close(self, now):
@@ -205,8 +210,8 @@ def succeeded(task):
 
 @pytest.fixture
 def drive(tmp_path, jobs):
-    def go(*script, **limits):
-        executor, journal = Scripted(list(script)), Journal.create(str(tmp_path / "out.ndjson"))
+    def go(script=None, **limits):
+        executor, journal = Scripted(script or {}), Journal.create(str(tmp_path / "out.ndjson"))
         tally = run(jobs, executor, journal, Limits(pause=0.01, **limits), Tasks())
         journal.close()
         return executor, tally, len((tmp_path / "out.ndjson").read_text().splitlines())
@@ -221,19 +226,21 @@ def test_large_files_first_and_every_job_once(drive):
 
 
 def test_what_may_pass_is_tried_again_and_what_may_not_is_not(drive):
-    executor, tally, lines = drive(InputError("bad"), DeviceError("died"), None, None, DeviceError("died"), retries=2)
-    assert executor.asked.count(("0.mp4", 1)) == 1 and ("0.mp4", 2) not in executor.asked
-    assert sorted(executor.asked)[1:4] == [("1.mp4", 1), ("1.mp4", 2), ("1.mp4", 3)]
-    assert (tally.done, [code for _, code, _ in tally.failed], lines) == (3, [4], 4)
+    died = DeviceError("died")
+    script = {("0.mp4", 1): InputError("bad"), ("1.mp4", 1): died, ("1.mp4", 2): died, ("2.mp4", 1): died, ("2.mp4", 2): died,
+              ("2.mp4", 3): died}  # fmt: skip
+    executor, tally, lines = drive(script, retries=2)
+    assert sorted(executor.asked) == [("0.mp4", 1), *[(f"{n}.mp4", k) for n in (1, 2) for k in (1, 2, 3)], ("3.mp4", 1)]
+    assert (tally.done, sorted(code for _, code, _ in tally.failed), lines) == (2, [4, 5], 4)
 
 
 def test_it_stops_after_so_many_failures(drive):
-    executor, tally, lines = drive(*[InputError("bad")] * 4, failures=2)
+    executor, tally, lines = drive({(f"{n}.mp4", 1): InputError("bad") for n in range(4)}, failures=2)
     assert (len(executor.asked), len(tally.failed), tally.left, lines) == (2, 2, 2, 2)
 
 
 def test_a_lost_executor_is_the_end(drive):
-    executor, tally, lines = drive(None, ExecutorLostError("gone"))
+    executor, tally, lines = drive({("1.mp4", 1): ExecutorLostError("gone")})
     assert isinstance(tally.stopped, ExecutorLostError) and (tally.done, tally.left, lines) == (1, 3, 1)
     assert executor.closed is True
 
@@ -252,23 +259,29 @@ def test_the_second_ctrl_c_is_one():
 # --- workers ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_killed_worker_fails_its_job_and_is_replaced(tmp_path, raw_pair):
+def test_a_killed_worker_and_a_late_one_fail_their_job_alone(tmp_path, raw_pair):
     ref, dist = raw_pair()
     options = {"metrics": ["psnr"], "models": []}
-    with open(tmp_path / "long_7680x4320.yuv", "wb") as file:
+    path = tmp_path / "long_7680x4320.yuv"
+    with open(path, "wb") as file:  # holes, which take long to read and no room
         file.truncate(7680 * 4320 * 3 // 2 * 2000)
+    good, long = (Tasks().make(Job(str(one), ref, options), 1) for one in (dist, path))
     pool = LocalPool(1, 1)
     try:
-        long = pool.submit(Tasks().make(Job(str(tmp_path / "long_7680x4320.yuv"), None, options | {"models": ["niqe"]}), 1))
         [worker] = pool._workers
+        future = pool.submit(long)
         while worker._process is None:
             time.sleep(0.01)
         time.sleep(0.2)
         os.kill(worker._process.pid, signal.SIGKILL)
-        outcome = long.result(60)
+        outcome = future.result(60)
         assert outcome.code == 5 and outcome.transient and "SIGKILL" in outcome.message
-        outcome = pool.submit(Tasks().make(Job(dist, ref, options), 1)).result(60)
+        outcome = pool.submit(good).result(60)
         assert outcome.code == 0 and outcome.frames == 5
+        warm = worker._process.pid
+        outcome = worker.run(long, 0.3)
+        assert outcome.code == 4 and not outcome.transient and f"{path}: not done in 0.3 s" in outcome.message
+        assert not running(warm)
     finally:
         pool.close(now=True)
     assert not os.path.exists(worker._scratch)

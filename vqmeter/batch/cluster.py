@@ -17,6 +17,7 @@ from typing import Any
 
 from vqmeter.batch.executor import ExecutorLostError
 from vqmeter.batch.pool import Worker
+from vqmeter.batch.remote import shown
 from vqmeter.batch.worker import Outcome, Task, failed
 from vqmeter.errors import DeviceError, UsageError, VqmeterError
 
@@ -112,7 +113,7 @@ class DaskCluster:
 
     def _reason(self, task: Task, error: BaseException | None) -> VqmeterError:
         if type(error).__name__ == "KilledWorker":
-            return DeviceError(f"{task['distorted']}: the workers of the cluster that had it died one after another")
+            return DeviceError(f"{shown(task['distorted'])}: the workers of the cluster that had it died one after another")
         if isinstance(error, ImportError):
             return UsageError(f"the workers of the cluster lack vqmeter ({error}); install the same version there")
         return VqmeterError(f"{type(error).__name__}: {error}; this is a bug in vqmeter")

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
+from vqmeter.batch.remote import shown
 from vqmeter.batch.worker import Outcome, Task, failed
 from vqmeter.errors import DeviceError, InputError
 
@@ -51,9 +52,10 @@ class Worker:
                 self.kill()
             return Outcome(**json.loads(head), document=document.decode().rstrip("\n"))
         died = self.kill()
+        name = shown(task["distorted"])
         if late.is_set():
-            return failed(task, InputError(f"{task['distorted']}: not done in {timeout:g} s and given up; raise --job-timeout"))
-        return failed(task, DeviceError(f"{task['distorted']}: its worker {died}"))
+            return failed(task, InputError(f"{name}: not done in {timeout:g} s and given up; raise --job-timeout"))
+        return failed(task, DeviceError(f"{name}: its worker {died}"))
 
     def _ready(self) -> subprocess.Popen[bytes]:
         """The process, started and past its imports.

@@ -94,26 +94,39 @@ def _measure(task: Task, scratch: str | None) -> tuple[Report, dict[str, Any]]:
     """
     from vqmeter.session import measure
 
+    named = {role: task[role] for role in ("distorted", "reference") if task[role]}
+    paths, files = dict(named), {}
     with ExitStack() as closing:
-        named = {role: task[role] for role in ("distorted", "reference") if task[role]}
-        paths, files = {}, {}
+        try:
+            for role, path in named.items():
+                if task["fetch"] and "://" in path:
+                    found = remote.state(path)
+                    folder = closing.enter_context(TemporaryDirectory(prefix="vqmeter-", dir=scratch))
+                    paths[role] = remote.fetch(path, folder, task["fetch"])
+                    files[role] = {"state": found, "sha256": keys.facts(paths[role])["sha256"]}
+                else:
+                    files[role] = keys.facts(path)
+            options = dict(task["options"])
+            options["threads"] = options.get("threads") or task["threads"]
+            report = measure(paths["distorted"], reference=paths.get("reference"), argv=task["argv"], **options)
+        except VqmeterError as error:
+            raise _named(error, paths, named) from None
+        [result] = report.results
         for role, path in named.items():
-            paths[role] = path
-            if task["fetch"] and "://" in path:
-                found = remote.state(path)
-                folder = closing.enter_context(TemporaryDirectory(prefix="vqmeter-", dir=scratch))
-                paths[role] = remote.fetch(path, folder, task["fetch"])
-                files[role] = {"state": found, "sha256": keys.facts(paths[role])["sha256"]}
-            else:
-                files[role] = keys.facts(path)
-        options = dict(task["options"])
-        options["threads"] = options.get("threads") or task["threads"]
-        report = measure(paths["distorted"], reference=paths.get("reference"), argv=task["argv"], **options)
-        for role, path in named.items():
-            report.results[0].inputs[role]["path"] = remote.shown(path)
+            result.inputs[role]["path"] = remote.shown(path)
             if "stamp" in files[role] and keys.stamp(path) != files[role]["stamp"]:
                 raise InputError(f"{path}: was changed while it was measured")
+        if result.error is not None:
+            result.error = _named(result.error, paths, named)
     return report, files
+
+
+def _named(error: VqmeterError, paths: Mapping[str, str], named: Mapping[str, str]) -> VqmeterError:
+    """`error` with the addresses of inputs in place of their copies' names."""
+    text = str(error)
+    for role, path in named.items():
+        text = text.replace(paths[role], remote.shown(path))
+    return type(error)(text)
 
 
 def main(scratch: str) -> None:

@@ -229,11 +229,12 @@ def _parquet(journal: str, output: str) -> int:
 
 def _tell(tally: Tally, own: dict[str, Any], codes: list[int]) -> int:
     """Failures and the summary on stderr; the exit code."""
+    from vqmeter.batch.remote import shown
     from vqmeter.batch.summary import render
     from vqmeter.report import gravest
 
     for job, _, message in tally.failed[:_SHOWN]:
-        complain(message if job.distorted in message else f"{job.distorted}: {message}")
+        complain(message if shown(job.distorted) in message else f"{shown(job.distorted)}: {message}")
     if len(tally.failed) > _SHOWN:
         complain(f"{len(tally.failed) - _SHOWN} more failed; {own['output']} has their reasons")
     if tally.stopped is not None:
