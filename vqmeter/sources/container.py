@@ -43,7 +43,7 @@ class ContainerSource:
     def __init__(self, path: str, stream: BinaryIO | None, options: InputOptions) -> None:
         self._name = name_of(path)
         self._options = options
-        self._piped = stream is not None
+        self._pipe = stream
         self._notes: list[str] = []
         self._container = self._open(path, stream)
         try:
@@ -152,7 +152,7 @@ class ContainerSource:
         )  # fmt: skip
 
     def length(self) -> int | None:
-        if self._piped:
+        if self._pipe is not None:
             return None
         again = self._open(self.info.path, None)
         try:
@@ -225,7 +225,7 @@ class ContainerSource:
     def _what_failed(self, number: int) -> str:
         if number:
             return f"damaged after frame {number}"
-        if self._piped and "mp4" in self._container.format.name:
+        if self._pipe is not None and "mp4" in self._container.format.name:
             return "an MP4 whose index lies at its end cannot be read from a pipe; use +faststart, mkv or Y4M"
         return "cannot be decoded"
 
@@ -252,6 +252,8 @@ class ContainerSource:
     def close(self) -> None:
         self._decoded.close()
         self._container.close()
+        if self._pipe is not None and self._name != "stdin":
+            self._pipe.close()
 
 
 def _first_number(pattern: str) -> int:
