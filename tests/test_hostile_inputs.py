@@ -232,6 +232,22 @@ def test_a_stream_that_nobody_can_decode(tmp_path, cli):
     assert code == 4 and "no decoder" in err and len(err.splitlines()) == 1
 
 
+def test_a_packet_that_claims_gigabytes_is_damage_and_no_lack_of_memory(tmp_path, cli):
+    path = tmp_path / "a.ivf"
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("libvpx", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for n in range(3):
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(np.full((48, 64, 3), 40 * n, np.uint8), "rgb24")))
+        out.mux(stream.encode(None))
+    data = bytearray(path.read_bytes())
+    second = 32 + 12 + int.from_bytes(data[32:36], "little")
+    data[second : second + 4] = b"\xff\xff\xff\x7f"
+    path.write_bytes(data)
+    code, _, err = cli("fr", "-q", path, path, "-m", "psnr", "--score", "psnr")
+    assert code == 4 and "a.ivf" in err and len(err.splitlines()) == 1
+
+
 @pytest.mark.parametrize("ending", ["mp4", "264", "png"])
 def test_pictures_larger_than_allowed_name_the_option(tmp_path, cli, ending):
     path = tmp_path / f"a.{ending}"

@@ -7,7 +7,6 @@ pipes only, and playlists, which open other files, are refused unless their form
 
 from __future__ import annotations
 
-import errno
 import glob
 import os
 import re
@@ -74,19 +73,9 @@ class ContainerSource:
         try:
             return av.open(file, format=self._options.format, options=options, metadata_errors="replace")
         except av.error.FFmpegError as error:
-            self._check_memory(error)
             raise DecodeError(f"{self._name}: not a video FFmpeg can read ({_reason(error)}){self._raw_hint(path)}") from None
         except ValueError as error:
             raise UsageError(f"unknown --input-format '{self._options.format}'; {error}") from None
-
-    def _check_memory(self, error: Any) -> None:
-        """Tell a lack of memory or threads from a fault of the file.
-
-        Raises
-            DeviceError: it was that.
-        """
-        if error.errno in (errno.ENOMEM, errno.EAGAIN):
-            raise DeviceError(f"{self._name}: no memory, or no threads, for the decoder; use fewer --threads") from None
 
     def _raw_hint(self, path: str) -> str:
         if path == "-" or self._options.size:
@@ -198,13 +187,23 @@ class ContainerSource:
                 if packet.size:
                     self._mark(packet)
                     self._packets += self._packets >= 0
-                for picture in packet.decode():
+                for picture in self._pictures(packet):
                     yield picture, self._size(picture)
                     number += 1
         except av.error.FFmpegError as error:
-            self._check_memory(error)
             raise DecodeError(f"{self._name}: {self._what_failed(number)} ({_reason(error)})") from None
         self._check_end()
+
+    def _pictures(self, packet: Any) -> list[Any]:
+        """What the decoder makes of a packet.
+
+        Raises
+            DeviceError: there was no memory, or there were no threads for it; a lying file fails before, in its container.
+        """
+        try:
+            return list(packet.decode())
+        except (av.error.MemoryError, av.error.BlockingIOError):
+            raise DeviceError(f"{self._name}: no memory, or no threads, for the decoder; use fewer --threads") from None
 
     def _mark(self, packet: Any) -> None:
         """Note a packet's size under its time, or under a number that goes the way of a time.
