@@ -20,6 +20,7 @@ import av
 from vqmeter.errors import DecodeError, DeviceError, MissingInputError, UsageError, VqmeterError
 from vqmeter.frames import Frame, PixelFormat, VideoInfo
 from vqmeter.sources import InputOptions, is_sequence, name_of
+from vqmeter.sources.matroska import missing_bytes
 from vqmeter.sources.pictures import planes_of
 
 _PLAYLISTS = {"hls", "applehttp", "dash", "webm_dash_manifest", "concat", "concatf", "imf", "sdp", "rtsp", "tedcaptions"}
@@ -40,7 +41,7 @@ class ContainerSource:
     count: int | None = None
 
     def __init__(self, path: str, stream: BinaryIO | None, options: InputOptions) -> None:
-        self._name = name_of(path)
+        self._path, self._name = path, name_of(path)
         self._options = options
         self._pipe = stream
         self._notes: list[str] = []
@@ -49,7 +50,7 @@ class ContainerSource:
             self._stream = self._video_stream()
             self._sizes: dict[int | None, int] = {}
             self._untimed = count(_UNTIMED)
-            self._packets = 0
+            self._packets = self._damaged = 0
             self._decoded = self._decode()
             try:
                 self._first: Any = next(self._decoded)
@@ -187,6 +188,7 @@ class ContainerSource:
                 if packet.size:
                     self._mark(packet)
                     self._packets += self._packets >= 0
+                    self._damaged += packet.is_corrupt
                 for picture in self._pictures(packet):
                     yield picture, self._size(picture)
                     number += 1
@@ -229,10 +231,15 @@ class ContainerSource:
         return "cannot be decoded"
 
     def _check_end(self) -> None:
-        """A container that promised more pictures than it held was cut short."""
+        """A container that promised more pictures than it held was cut short, and one whose packets are not whole too."""
         promised = self._stream.frames
         if 0 <= self._packets < promised and "mp4" in self._container.format.name:
             raise DecodeError(f"{self._name}: cut short: {self._packets} of {promised} frames are there")
+        missing = missing_bytes(self._path) if self._pipe is None and "matroska" in self._container.format.name else 0
+        if missing:
+            raise DecodeError(f"{self._name}: cut short: {missing} bytes are missing at its end")
+        if self._damaged:
+            raise DecodeError(f"{self._name}: cut short or damaged: {self._damaged} packets are not whole")
 
     def _frame(self, picture: Any, size: int | None, index: int, time: float) -> Frame:
         if (picture.width, picture.height) != (self.info.width, self.info.height):
