@@ -1,5 +1,6 @@
 """The recipe of cnn3d_lstm on blurred miniatures: it learns, goes on to the same bits, and scores as its weight file does."""
 
+import json
 import math
 
 import numpy as np
@@ -182,6 +183,12 @@ def test_norms_are_settled_on_what_the_weights_make_of_clips(simple, tmp_path, m
     fold_norms(network)
     torch.testing.assert_close(network(clip), before, rtol=1e-4, atol=1e-5)
     assert network.state_dict().keys() == Cnn3d("stats", (2, 3, 4, 5), (8, 6)).state_dict().keys()
+
+
+def test_the_second_stage_may_last_longer(simple, tmp_path):
+    Cnn3dLstm(**TINY, clips=1, lstm_epochs=3).train(simple, a_run(tmp_path, context=Context(threads=1, batch=8)))
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [(row["stage"], row["epoch"]) for row in rows] == [("clips", 1), ("video", 1), ("video", 2), ("video", 3)]
 
 
 def test_weights_to_begin_from_are_taken_over(simple, tmp_path):

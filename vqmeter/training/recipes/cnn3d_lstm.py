@@ -60,7 +60,8 @@ class Cnn3dLstm:
     (of a grid once and for all; 0: all); `crop` the side of random cuts, `variants` how many copies of a source share a
     place; `ranking` the weight of their order in the loss; `average` the share the running average of weights keeps; `norms`
     whether batch norms follow the convolutions as long as these are trained from scratch (default: those of `stats`);
-    `lstm` and `fc` the sizes of the second stage, `videos` how many it learns from (0: all)."""
+    `lstm` and `fc` the sizes of the second stage, `videos` how many it learns from and `lstm_epochs` how often (0: all of
+    them; as often as --epochs says for both stages, else 200 times)."""
 
     preset: Literal["auto", "lite", "paper", "fcn", "stats"] = "auto"  # lite, or with as_published paper
     widths: str = "8-16-32-64"
@@ -83,6 +84,7 @@ class Cnn3dLstm:
     lstm: int = 32
     fc: int = 16
     videos: int = 0
+    lstm_epochs: int = 0
     end_to_end: bool = False
     start: Literal["any", "init", "scratch"] = "any"
     as_published: bool = False
@@ -200,7 +202,7 @@ class Cnn3dLstm:
             made: NDArray[np.float32] = torch.cat([p.detach().flatten().cpu() for p in clips.parameters()]).numpy()
             return made
 
-        stage = replace(self, over="lstm", lstm=0, fc=0, videos=0, end_to_end=False)
+        stage = replace(self, over="lstm", lstm=0, fc=0, videos=0, lstm_epochs=0, end_to_end=False)
         made_by = [repr(stage), made_from(data), fingerprint(own), run.seed, run.context, run.epochs, run.rate, run.patience,
                    run.steps]  # fmt: skip
         values = torch.from_numpy(np.array(run.array("network", made_by, make)))
@@ -243,7 +245,8 @@ class Cnn3dLstm:
         val = (stacked(seen(data.val), whole), torch.from_numpy(targets(data.val, label))) if data.val else None
         task = Video(module.requires_grad_(True), run, (x, torch.from_numpy(y)), val, batch=run.context.batch or 16,
                      loss=self.loss, standard=not self.as_published)  # fmt: skip
-        fit("video", task, Plan(50 if self.as_published else 200, 1e-3, cosine=not self.as_published, watch="r2"), run)
+        own_run = replace(run, epochs=self.lstm_epochs or run.epochs)
+        fit("video", task, Plan(50 if self.as_published else 200, 1e-3, cosine=not self.as_published, watch="r2"), own_run)
         over = task.folded()
         return over, {f"video.{key}": value for key, value in over.state_dict().items()}
 
