@@ -145,7 +145,7 @@ class OnePass:
         if ref is None:
             fitted = Fit(common_format(dist.info.pix_fmt, dist.info.pix_fmt.bit_depth))
         else:
-            fitted = fit(ref.info, dist.info)
+            fitted = fit(ref.info, dist.info, self.settings.selection.pair)
             selection = self._in_step(result, ref, dist)
             check_lengths(ref, dist, selection)
             watch = Watch(ref.info, dist.info, selection)

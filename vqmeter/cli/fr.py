@@ -17,11 +17,12 @@ from vqmeter.cli.options import (
     talk_options,
     weights_options,
 )
+from vqmeter.errors import UsageError
 
 
 @click.command("fr", cls=Command)
 @click.argument("ref", metavar="REF")
-@click.argument("dist", metavar="DIST...", nargs=-1, required=True)
+@click.argument("dist", metavar="DIST...", nargs=-1)
 @click.option("-m", "--metric", "metrics", multiple=True, metavar="SPEC", default=("psnr", "ssim"),
               shell_complete=completion.metrics,
               help="NAME[:KEY=VALUE]...[,NAME...]; repeatable. Default: psnr,ssim. 'vqmeter models' lists all.")  # fmt: skip
@@ -68,4 +69,6 @@ def command(ref: str, dist: tuple[str, ...], **options: Any) -> int:
     """
     from vqmeter.cli.measuring import run
 
+    if not dist:
+        raise UsageError("fr wants REF and DIST; 'vqmeter nr CLIP' scores a clip without a reference")
     return run(list(dist), ref, options)

@@ -96,7 +96,11 @@ def _tell(report: Report, talk: dict[str, Any]) -> None:
                     f"{info['codec']} in {info['container']}")  # fmt: skip
         for warning in result.validity.get("warnings", []):
             say(f"{name_of(result.name)}: {warning}")
-        if talk["verbose"] and result.timing.get("frames_per_second"):
+        for note in _notes(result):
+            say(f"{name_of(result.name)}: {note}")
+        if talk["verbose"] and result.validity.get("cached"):
+            say(f"{name_of(result.name)}: taken from the cache")
+        elif talk["verbose"] and result.timing.get("frames_per_second"):
             devices = sorted({facts["device"] for facts in result.metrics.values()})
             say(f"{name_of(result.name)}: {result.timing['seconds']} s, {result.timing['frames_per_second']} frames/s "
                 f"on {', '.join(devices)}, peak memory {result.timing['peak_rss_mib']} MiB")  # fmt: skip
@@ -105,6 +109,18 @@ def _tell(report: Report, talk: dict[str, Any]) -> None:
                 show_traceback(result.error)
             kept = f" ({len(result.columns['n'])} frames were scored)" if result.truncated else ""
             complain(f"{result.error}{kept}")
+
+
+def _notes(result: Result) -> Iterator[str]:
+    """What the scores are of, where that is not all of two files that differ."""
+    seen, frames = result.validity, result.validity.get("frames_compared", 0)
+    if seen.get("offset") and result.settings.get("sync") == "auto":
+        yield (f"--sync auto found the distorted {abs(seen['offset'])} frames {'late' if seen['offset'] > 0 else 'early'} "
+               f"(confidence {seen['offset_confidence']:.2f}); the {frames} frames that have a partner are scored")  # fmt: skip
+    if seen.get("decided_after"):
+        yield f"the limits were decided after {seen['decided_after']} frames; the scores are of these alone"
+    if frames and seen.get("identical_frames") == frames:
+        yield f"all {frames} frames are identical to the reference's"
 
 
 def _crossed(report: Report, limits: list[Limit]) -> Iterator[int]:

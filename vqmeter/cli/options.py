@@ -163,10 +163,10 @@ def input_options(options: Mapping[str, Any], threads: int = 0) -> InputOptions:
 selection_options = stack(
     click.option("-ss", "--start", "start", type=TimeType(), metavar="T", default=0.0,
                  help="Start here: seconds or [HH:]MM:SS."),
-    click.option("-t", "--duration", type=TimeType(), metavar="T", help="Measure this long."),
-    click.option("--frames", type=click.IntRange(min=1), metavar="N", help="Measure at most N frames."),
+    click.option("-t", "--duration", type=TimeType(), metavar="T", help="Only so long."),
+    click.option("--frames", type=click.IntRange(min=1), metavar="N", help="At most N frames."),
     click.option("--subsample", type=click.IntRange(min=1), default=1, metavar="N", show_default=True,
-                 help="Measure every Nth frame."),
+                 help="Every Nth frame."),
 )  # fmt: skip
 
 compute_options = stack(

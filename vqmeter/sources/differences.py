@@ -14,15 +14,17 @@ _FIXES = {
 }  # fmt: skip
 
 
-def differences(ref: VideoInfo, dist: VideoInfo) -> tuple[str, ...]:
-    """A line for every difference in meaning, rate or depth; what one of them leaves unsaid differs from nothing."""
+def differences(ref: VideoInfo, dist: VideoInfo, pair: str = "index") -> tuple[str, ...]:
+    """A line for every difference in meaning, rate or depth; what one of them leaves unsaid differs from nothing, nor do rates
+    where frames are paired by time."""
     said = []
     for what, fix in _FIXES.items():
         of_ref, of_dist = getattr(ref, what), getattr(dist, what)
         if of_ref is not None and of_dist is not None and of_ref != of_dist:
             said.append(f"{what} differs: {of_ref} in the reference, {of_dist} in the distorted; "
                         f"samples are compared as stored; {fix.format(ref=of_ref)}")  # fmt: skip
-    if ref.rate and dist.rate and ref.rate_stated and dist.rate_stated and not _one_rate(ref.rate, dist.rate):
+    stated = ref.rate_stated and dist.rate_stated and pair == "index"
+    if ref.rate and dist.rate and stated and not _one_rate(ref.rate, dist.rate):
         said.append(f"rate differs: {float(ref.rate):.6g} in the reference, {float(dist.rate):.6g} in the distorted; "
                     "frames are paired by number, --pair pts pairs them by time")  # fmt: skip
     a, b = ref.pix_fmt.bit_depth, dist.pix_fmt.bit_depth

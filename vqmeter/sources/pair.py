@@ -30,8 +30,8 @@ class Fit:
     warnings: tuple[str, ...] = ()
 
 
-def fit(ref: VideoInfo, dist: VideoInfo) -> Fit:
-    """Whether two videos can be compared sample by sample; unequal depths meet at the greater.
+def fit(ref: VideoInfo, dist: VideoInfo, pair: str = "index") -> Fit:
+    """Whether two videos can be compared sample by sample; unequal depths meet at the greater. `pair` is as in `Selection`.
 
     Raises
         MismatchError: size, colour family or chroma layout differ.
@@ -44,7 +44,7 @@ def fit(ref: VideoInfo, dist: VideoInfo) -> Fit:
     if (a.family, a.sub_x, a.sub_y) != (b.family, b.sub_x, b.sub_y):
         raise MismatchError(f"{names[1]} is {b.name}, but its reference {names[0]} is {a.name}; "
                             "convert one to the other's format first")  # fmt: skip
-    return Fit(common_format(a, max(a.bit_depth, b.bit_depth)), differences(ref, dist))
+    return Fit(common_format(a, max(a.bit_depth, b.bit_depth)), differences(ref, dist, pair))
 
 
 def common_format(fmt: PixelFormat, depth: int) -> PixelFormat:
