@@ -308,7 +308,7 @@ def test_out_of_memory_at_work_is_exit_5(raw_pair, cli, monkeypatch, error):
 
 MISTAKES = [
     (["{ref}", "{dist}"], 2, "a command comes first: vqmeter fr REF DIST"),
-    (["fr", "{ref}"], 2, "missing argument 'DIST...'"),
+    (["fr", "{ref}"], 2, "vqmeter nr CLIP"),
     (["fr", "{raw}", "{raw}"], 2, "give it with -s WIDTHxHEIGHT"),
     (["fr", "{ref}", "{small}"], 4, "--scale ref"),
     (["fr", "{ref}", "{short}"], 4, "--shortest"),

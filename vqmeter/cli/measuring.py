@@ -119,7 +119,7 @@ def _notes(result: Result) -> Iterator[str]:
                f"(confidence {seen['offset_confidence']:.2f}); the {frames} frames that have a partner are scored")  # fmt: skip
     if seen.get("decided_after"):
         yield f"the limits were decided after {seen['decided_after']} frames; the scores are of these alone"
-    if frames and seen.get("identical_frames") == frames:
+    if frames and seen.get("identical_frames") == frames and result.error is None:
         yield f"all {frames} frames are identical to the reference's"
 
 
