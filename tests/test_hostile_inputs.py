@@ -143,6 +143,15 @@ def test_a_stream_that_changes_is_scored_up_to_there(cli, tmp_path, second, says
     assert code == 4 and says in err and "frame 4" in err and "4 frames were scored" in err and out == "inf\n"
 
 
+@pytest.mark.parametrize(
+    "options", [["--frames", 10**30], ["--frames", 2, "--subsample", 10**30], ["--frames", 10**30, "--sync", 3]]
+)
+def test_numbers_beyond_all_bounds(cli, tmp_path, options):
+    path = write(tmp_path / "a.mp4")
+    code, out, _ = cli("fr", "-q", path, path, "-m", "psnr", "--score", "psnr_y.max", *options)
+    assert code == 0 and float(out) > 0
+
+
 def test_of_several_streams_one_is_measured_and_said(tmp_path):
     path = write(tmp_path / "a.mkv", streams=2)
     result = measure(path, reference=path, metrics="psnr").only

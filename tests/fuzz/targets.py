@@ -162,13 +162,14 @@ def specification(corpus: Corpus, text: str) -> str:
     return min(allowed(lambda family=family: choose(family, [text])) for family in NAMES)
 
 
-def words(corpus: Corpus, arguments: list[str]) -> str:
+def words(corpus: Corpus, coded: bool, arguments: list[str]) -> str:
     """Options of fr, any of them with any value."""
     here = os.getcwd()
     with tempfile.TemporaryDirectory(dir=corpus.folder) as folder:
         os.chdir(folder)
         try:
-            return command("--no-config", "fr", corpus.raw, corpus.raw, "--frames", "2", *arguments)
+            clip = str(CODED) if coded else corpus.raw
+            return command("--no-config", "fr", clip, clip, "--frames", "2", *arguments)
         finally:
             os.chdir(here)
 
@@ -322,7 +323,7 @@ TARGETS: dict[str, tuple[Callable[..., str], tuple[st.SearchStrategy[Any], ...]]
     "y4m": (y4m, (sizes, st.lists(tag, max_size=3), markers, st.sampled_from([0, 0, 3, 99]))),
     "raw": (raw, (raw_names, st.one_of(st.integers(0, 5000), st.sampled_from([1536, 3072, 4320])), geometry)),
     "specification": (specification, (spec,)),
-    "words": (words, (argument_lists,)),
+    "words": (words, (st.booleans(), argument_lists)),
     "config": (config, (st.lists(toml_lines, max_size=5).map("\n".join),)),
     "weights": (weights, (seeds, st.one_of(st.none(), tensor_headers))),
     "torch_file": (torch_file, (seeds,)),
@@ -336,4 +337,4 @@ def quiet() -> None:
     import warnings
 
     warnings.simplefilter("error", RuntimeWarning)
-    np.seterr(all="warn")
+    np.seterr(all="warn", under="ignore")

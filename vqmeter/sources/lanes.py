@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -91,7 +92,8 @@ class Lane:
         if source.count is not None:
             return cls(source, selection, frames)
         if selection.frames is not None and selection.pair == "index":
-            frames = islice(frames, (selection.frames - 1) * selection.every + 1 + abs(selection.offset))
+            last = (selection.frames - 1) * selection.every + 1 + abs(selection.offset)
+            frames = islice(frames, min(last, sys.maxsize))
         info = source.info
         size = info.pix_fmt.frame_bytes(info.width, info.height)
         ahead = Ahead(frames, max(2, min(16, _QUEUE_BYTES // max(1, size))))
