@@ -421,12 +421,14 @@ def test_without_pictures_nothing_is_read_again(measured, cli, monkeypatch):
     {"path": "-", "width": 64, "height": 48},
     {"path": "/dev/zero", "width": 64, "height": 48, "container": "rawvideo", "pix_fmt": "gray"},
     {"path": "list.m3u8", "width": 64, "height": 48, "container": "hls"},
+    {"path": "secret.txt", "width": 64, "height": 48, "container": "rawvideo", "pix_fmt": "gray"},
     {"path": "raw.yuv", "width": 64.5, "height": 48, "container": "rawvideo", "pix_fmt": "gray"},
     {"path": "raw.yuv", "width": 64, "height": 48, "container": "rawvideo", "pix_fmt": "none"},
 ])  # fmt: skip
 def test_pipes_devices_and_playlists_are_not_opened(tmp_path, cli, monkeypatch, info):
     monkeypatch.chdir(tmp_path)
     grey("raw.yuv", [50])
+    (tmp_path / "secret.txt").write_bytes(bytes(64 * 48))
     (tmp_path / "list.m3u8").write_text("#EXTM3U\n#EXTINF:1,\nraw.yuv\n#EXT-X-ENDLIST\n")
     (tmp_path / "r.json").write_text(json.dumps(document(result(inputs={"distorted": info}))))
     code, _, err = cli("report", "r.json")

@@ -240,7 +240,7 @@ def _read_everywhere(corpus: Corpus, path: str) -> str:
         for curve in (found := read_curves([path, f"b={path}"], Reading()))[1:]:
             deltas([found[0], curve], found[0], How())
 
-    return max(allowed(call) for call in (page, curves, lambda: read_scores(path)))
+    return ", ".join(allowed(call) for call in (page, curves, lambda: read_scores(path)))
 
 
 def _places(node: Any) -> Iterator[tuple[Any, Any]]:

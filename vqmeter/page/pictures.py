@@ -23,7 +23,7 @@ from vqmeter.frames import Frame
 from vqmeter.heatmaps import colours
 from vqmeter.metric import Context, Sample, Stream, find
 from vqmeter.report import Result
-from vqmeter.sources import InputOptions, Source, is_sequence, name_of, open_video
+from vqmeter.sources import RAW_SUFFIXES, InputOptions, Source, is_sequence, name_of, open_video
 from vqmeter.sources.cropping import Crop
 from vqmeter.sources.deinterlacing import deinterlace
 from vqmeter.sources.geometry import parse_rate
@@ -108,6 +108,8 @@ def _open(info: Mapping[str, Any]) -> Source:
         return open_video(path, InputOptions(**said))
     if any(str(note).startswith(("scaled from ", "cropped from ")) for note in info.get("notes") or ()):
         raise InputError(f"{path} is raw video that was scaled or cropped, and the result does not say its own size")
+    if not path.lower().endswith(RAW_SUFFIXES):
+        raise InputError(f"{path} is not called as raw video is, so it is not shown")
     size = (_whole(info, "width"), _whole(info, "height"))
     rate = info.get("rate")
     return open_video(path, InputOptions(size, str(info.get("pix_fmt")), parse_rate(rate), "rawvideo", **said))
