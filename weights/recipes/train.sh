@@ -1,7 +1,7 @@
 #!/bin/sh
 # Trains what is in the box: sh weights/recipes/train.sh MATERIAL OUT
 # MATERIAL was made by material.py; its column 'part' keeps contents apart, and the part held-out is never read here.
-# On two cores of an AMD EPYC everything together takes about three hours. Each command goes on where it was broken off.
+# On two cores of an AMD EPYC everything together takes about three and a half hours. Each command goes on where it was broken off.
 set -e
 material=$1 out=$2
 common="--label vmaf --splits column:part --precision bf16 --threads 1"
@@ -11,7 +11,7 @@ train vsfa vsfa:backbone=resnet18:scratch=true:width=0.5:stages=2:end_to_end=tru
 train rankiqa rankiqa:network=vgg16-pool:width=0.125:scratch=true:stage=joint:crop=128:frames=6 --epochs 24
 # Of the validation files every third will do here; all of them take long.
 train cnn3d_lstm cnn3d_lstm:crop=96:clips=2:groups=4:columns=2:rows=2:videos=160 --epochs 8
-train c3d c3d:scratch=true:view=crops:width=0.125:fc_rank=32:rounds=4 --epochs 6 --precision fp32
+train c3d c3d:scratch=true:view=crops:width=0.125:layer=blocks:hidden=64:detail=true:rounds=4 --epochs 20
 train dipqa dipqa:size=pooled:patch=64:scratch=true:width=0.25:fusion=absolute:variants=6:patches=8:loss=l1 --epochs 10 --batch 96 --rate 1e-3
 train diqam diqam:width=0.5:fusion=absolute:variants=6:patches=8 --epochs 12 --batch 96 --rate 1e-3
 train niqe niqe
