@@ -154,3 +154,15 @@ def empty_box(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     (box / "manifest.json").write_text(json.dumps({"weights": [e for e in entries if not e.get("bundled")]}), "utf-8")
     monkeypatch.setattr(manifest, "bundled", lambda: box)
     return box
+
+
+@pytest.fixture(scope="session")
+def ffmpeg():
+    """A program with libvmaf in it."""
+    from vqmeter.errors import UsageError
+    from vqmeter.metrics.fr.vmaf import find_ffmpeg
+
+    try:
+        return find_ffmpeg()
+    except UsageError as missing:
+        pytest.skip(str(missing))

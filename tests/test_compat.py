@@ -12,20 +12,10 @@ import pytest
 
 from vqmeter.compat.libvmaf import Feature, Model
 from vqmeter.compat.logs import FORMS, Log, read_xml, render
-from vqmeter.errors import UsageError
-from vqmeter.metrics.fr.vmaf import find_ffmpeg
 
 WIDTH, HEIGHT, FRAMES = 480, 270, 4
 FRAME = WIDTH * HEIGHT * 3 // 2
 FPS = re.compile(r"fps\W+[\d.]+")
-
-
-@pytest.fixture(scope="module")
-def ffmpeg():
-    try:
-        return find_ffmpeg()
-    except UsageError as missing:
-        pytest.skip(str(missing))
 
 
 def write_y4m(path, body, frames, fmt="420jpeg", width=WIDTH, height=HEIGHT):

@@ -9,7 +9,9 @@ from vqmeter.frames import VideoInfo
 from vqmeter.settings import Settings
 from vqmeter.sources import InputOptions, Source, open_video
 from vqmeter.sources.align import Offset, Signatures, find_offset, signatures
+from vqmeter.sources.cropping import Crop
 from vqmeter.sources.pair import check_selection
+from vqmeter.sources.scaling import Scale
 from vqmeter.validity import TAKEN
 
 
@@ -23,17 +25,21 @@ def open_input(path: str, options: InputOptions, settings: Settings, closing: Ex
         source = open_video(path, options)
         closing.callback(source.close)
         check_selection(source, settings.selection)
-        if settings.deinterlace:
-            from vqmeter.sources.deinterlacing import deinterlace
-
-            source = deinterlace(source)
-        if settings.crop is not None:
-            source = settings.crop.apply(source)
+        return shaped(source, settings.deinterlace, settings.crop, settings.scale, ref)
     except UsageError:
         raise
     except VqmeterError as error:
         return error
-    scale = settings.scale
+
+
+def shaped(source: Source, deinterlaced: bool, crop: Crop | None, scale: Scale | None, ref: VideoInfo | None = None) -> Source:
+    """`source` progressive, then cut, then at another size, as far as each is asked for; `ref` as in `open_input`."""
+    if deinterlaced:
+        from vqmeter.sources.deinterlacing import deinterlace
+
+        source = deinterlace(source)
+    if crop is not None:
+        source = crop.apply(source)
     return source if scale is None or (scale.size is None and ref is None) else scale.apply(source, ref)
 
 

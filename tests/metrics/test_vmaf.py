@@ -20,14 +20,6 @@ from vqmeter.metrics.fr import vmaf
 from vqmeter.metrics.fr.vmaf import Vmaf, Vmaf4k, VmafNeg, find_ffmpeg
 
 
-@pytest.fixture(scope="module")
-def ffmpeg():
-    try:
-        return find_ffmpeg()
-    except UsageError as missing:
-        pytest.skip(str(missing))
-
-
 @pytest.fixture
 def only_on_path(monkeypatch, tmp_path):
     """Hides imageio-ffmpeg, and puts a shell script called ffmpeg on an otherwise empty PATH."""

@@ -13,12 +13,16 @@ import click
 
 from vqmeter.cli import complain, completion
 from vqmeter.cli.options import (
-    CapType,
     Command,
-    SizeType,
+    cap_option,
     compute_options,
+    model_ref_option,
+    planes_option,
     raw_options,
+    reference_options,
+    scale_option,
     selection_options,
+    shortest_option,
     talk_options,
     weights_options,
 )
@@ -72,19 +76,14 @@ class BytesType(click.ParamType[int]):
               help="Of jobs with a reference: NAME[:KEY=VALUE]...[,NAME...]; repeatable. Default: psnr,ssim.")  # fmt: skip
 @click.option("--model", "models", multiple=True, metavar="SPEC", shell_complete=completion.models,
               help="No-reference models, likewise. Default: vsfa of jobs without a reference.")  # fmt: skip
-@click.option("--model-ref", is_flag=True, help="Score the reference with these too, and give the difference.")
+@model_ref_option
 @weights_options
-@click.option("--planes", type=click.Choice(["y", "yuv"]), default="y", show_default=True,
-              help="Planes that metrics of one plane (ssim) look at.")  # fmt: skip
-@click.option("--scale", default="none", show_default=True, metavar="none|ref|WxH[:ALGORITHM]",
-              help="Scale the distorted to the reference's size, or both to WxH: bicubic, lanczos or bilinear.")  # fmt: skip
-@click.option("--psnr-cap", type=CapType(), metavar="DB|none", default="auto",
-              help="What an identical frame's PSNR counts as in statistics. Default: 6 x depth + 12.")  # fmt: skip
-@click.option("--shortest", is_flag=True, help="Unequal lengths: compare the common frames instead of failing.")
+@planes_option
+@scale_option
+@cap_option
+@shortest_option
 @raw_options
-@click.option("--ref-size", type=SizeType(), metavar="WxH", help="Size of a raw reference where it differs.")
-@click.option("--ref-pix-fmt", metavar="FMT", help="Pixel format of a raw reference where it differs.")
-@click.option("--ref-input-format", metavar="FORMAT", help="Container of the reference where it differs.")
+@reference_options
 @selection_options
 @compute_options
 @talk_options

@@ -9,11 +9,15 @@ import click
 from vqmeter.cli import completion
 from vqmeter.cli.options import (
     Command,
-    SizeType,
     compute_options,
+    model_ref_option,
     output_options,
+    planes_option,
     raw_options,
+    reference_options,
+    scale_option,
     selection_options,
+    shortest_option,
     talk_options,
     weights_options,
 )
@@ -28,15 +32,13 @@ from vqmeter.errors import UsageError
               help="NAME[:KEY=VALUE]...[,NAME...]; repeatable. Default: psnr,ssim. 'vqmeter models' lists all.")  # fmt: skip
 @click.option("--model", "models", multiple=True, metavar="SPEC", shell_complete=completion.models,
               help="Also score the distorted frames with no-reference models, in the same pass.")  # fmt: skip
-@click.option("--model-ref", is_flag=True, help="Score the reference with these too, and give the difference.")
+@model_ref_option
 @weights_options
-@click.option("--planes", type=click.Choice(["y", "yuv"]), default="y", show_default=True,
-              help="Planes that metrics of one plane (ssim) look at.")  # fmt: skip
+@planes_option
 @click.option("--deinterlace", is_flag=True,
               help="Make interlaced input progressive first, by bwdif, as many frames as before.")  # fmt: skip
 @click.option("--crop", metavar="W:H:X:Y", help="Measure this part of both, W x H from X, Y, before they are scaled.")
-@click.option("--scale", default="none", show_default=True, metavar="none|ref|WxH[:ALGORITHM]",
-              help="Scale the distorted to the reference's size, or both to WxH: bicubic, lanczos or bilinear.")  # fmt: skip
+@scale_option
 @click.option("--map", type=click.Path(file_okay=False), metavar="DIR",
               help="Write heat maps, a frame each, of metrics that have one: ssim, dipqa, diqam.")  # fmt: skip
 @click.option("--worst", type=click.IntRange(min=0), default=0, metavar="N",
@@ -44,15 +46,13 @@ from vqmeter.errors import UsageError
 @click.option("--worst-by", metavar="KEY", help="The score that decides which are worst; default: the first one.")
 @click.option("--worst-dir", type=click.Path(file_okay=False), default="worst", show_default=True, metavar="DIR",
               help="Where the worst frames go.")  # fmt: skip
-@click.option("--shortest", is_flag=True, help="Unequal lengths: compare the common frames instead of failing.")
+@shortest_option
 @click.option("--sync", default="off", show_default=True, metavar="off|auto|N",
               help="The distorted lags by N frames (early where negative); auto looks for N up to 30 either way.")  # fmt: skip
 @click.option("--pair", type=click.Choice(["index", "pts"]), default="index", show_default=True,
               help="Which frames belong together: those of one number, or those nearest in time.")  # fmt: skip
 @raw_options
-@click.option("--ref-size", type=SizeType(), metavar="WxH", help="Size of a raw reference where it differs.")
-@click.option("--ref-pix-fmt", metavar="FMT", help="Pixel format of a raw reference where it differs.")
-@click.option("--ref-input-format", metavar="FORMAT", help="Container of the reference where it differs.")
+@reference_options
 @selection_options
 @compute_options
 @output_options

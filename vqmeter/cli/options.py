@@ -183,6 +183,25 @@ weights_options = stack(
     click.option("--offline", is_flag=True, help="Never fetch anything; nothing is fetched while scoring anyway."),
 )
 
+#: What measures a pair takes, in fr and in batch.
+model_ref_option = click.option("--model-ref", is_flag=True,
+                                help="Score the reference with these too, and give the difference.")  # fmt: skip
+planes_option = click.option("--planes", type=click.Choice(["y", "yuv"]), default="y", show_default=True,
+                             help="Planes that metrics of one plane (ssim) look at.")  # fmt: skip
+scale_option = click.option(
+    "--scale", default="none", show_default=True, metavar="none|ref|WxH[:ALGORITHM]",
+    help="Scale the distorted to the reference's size, or both to WxH: bicubic, lanczos or bilinear.",
+)  # fmt: skip
+shortest_option = click.option("--shortest", is_flag=True,
+                               help="Unequal lengths: compare the common frames instead of failing.")  # fmt: skip
+cap_option = click.option("--psnr-cap", type=CapType(), metavar="DB|none", default="auto",
+                          help="What an identical frame's PSNR counts as in statistics. Default: 6 x depth + 12.")  # fmt: skip
+reference_options = stack(
+    click.option("--ref-size", type=SizeType(), metavar="WxH", help="Size of a raw reference where it differs."),
+    click.option("--ref-pix-fmt", metavar="FMT", help="Pixel format of a raw reference where it differs."),
+    click.option("--ref-input-format", metavar="FORMAT", help="Container of the reference where it differs."),
+)
+
 output_options = stack(
     click.option("-o", "--output", "outputs", multiple=True, metavar="FILE",
                  help="Write .json, .csv, .pooled.csv, .ndjson, .libvmaf.json or .html; repeatable; '-' is stdout."),
@@ -193,8 +212,7 @@ output_options = stack(
                  help="Exit 3 when the score is below X; repeatable."),
     click.option("--fail-over", "fail_over", type=LimitType(over=True), metavar="KEY[.STAT]=X", multiple=True,
                  help="Exit 3 when the score is above X; repeatable."),
-    click.option("--psnr-cap", type=CapType(), metavar="DB|none", default="auto",
-                 help="What an identical frame's PSNR counts as in statistics. Default: 6 x depth + 12."),
+    cap_option,
 )  # fmt: skip
 
 talk_options = stack(

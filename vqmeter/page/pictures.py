@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 from vqmeter.errors import InputError, MismatchError, MissingInputError
 from vqmeter.frames import Frame
 from vqmeter.heatmaps import colours
+from vqmeter.inputs import shaped
 from vqmeter.metric import Context, Sample, Stream, find
 from vqmeter.report import Result
 from vqmeter.sources import RAW_SUFFIXES, InputOptions, Source, is_sequence, name_of, open_video
 from vqmeter.sources.cropping import Crop
-from vqmeter.sources.deinterlacing import deinterlace
 from vqmeter.sources.geometry import parse_rate
 from vqmeter.sources.pair import Fit, Group, Selection, at_depth, fit
 from vqmeter.sources.scaling import Scale
@@ -73,7 +73,8 @@ def worst_shots(result: Result, key: str, count: int) -> list[Shot]:
 def _open_both(result: Result, stack: ExitStack) -> tuple[Source | None, Source]:
     """Reference, where there was one, and distorted, as the session had them."""
     settings = result.settings
-    scale, crop = _scale(settings.get("scale")), settings.get("crop")
+    said = settings.get("crop")
+    scale, crop = _scale(settings.get("scale")), Crop.parse(said) if isinstance(said, str) else None
     opened: list[Source] = []
     for role in ("reference", "distorted"):
         info = result.inputs.get(role)
@@ -81,12 +82,7 @@ def _open_both(result: Result, stack: ExitStack) -> tuple[Source | None, Source]
             continue
         source = _open(info)
         stack.callback(source.close)
-        if settings.get("deinterlace"):
-            source = deinterlace(source)
-        if isinstance(crop, str):
-            source = Crop.parse(crop).apply(source)  # type: ignore[union-attr]
-        if scale is not None and (opened or scale.size is not None):
-            source = scale.apply(source, opened[0].info if opened else None)
+        source = shaped(source, bool(settings.get("deinterlace")), crop, scale, opened[0].info if opened else None)
         if (source.info.width, source.info.height) != (info.get("width"), info.get("height")):
             raise MismatchError(f"{info['path']} is not the file that was measured: its size is another")
         opened.append(source)
