@@ -288,6 +288,23 @@ def test_pictures_larger_than_allowed_name_the_option(tmp_path, cli, ending):
     assert cli("probe", path, "--max-pixels", 64 * 48)[0] == 0
 
 
+@pytest.mark.parametrize("ending", ["mp4", "264", "y4m", "yuv"])
+def test_frames_beyond_those_allowed_end_a_run_and_keep_what_came_before(tmp_path, cli, ending):
+    path = tmp_path / f"a_64x48.{ending}"
+    if ending == "yuv":
+        raw(path, 64, 48, "yuv420p", 90, frames=6)
+    elif ending == "y4m":
+        path.write_bytes(b"YUV4MPEG2 W64 H48 F25:1\n" + (b"FRAME\n" + bytes(64 * 48 * 3 // 2)) * 6)
+    else:
+        write(path, frames=6)
+    report = measure(path, reference=path, metrics="psnr", max_frames=5)
+    assert str(report.only.error) == f"{path}: more frames than --max-frames 5 allows" and len(report.only.columns["n"]) == 5
+    code, _, err = cli("fr", "-q", path, path, "-m", "psnr", "--max-frames", 5)
+    assert code == 4 and err.count("more frames than --max-frames 5 allows") == 1
+    assert cli("fr", "-q", path, path, "-m", "psnr", "--max-frames", 6)[0] == 0
+    assert cli("fr", "-q", path, path, "-m", "psnr", "--frames", 5, "--max-frames", 5)[0] == 0
+
+
 def test_a_size_of_nothing_in_a_name_is_none(tmp_path, cli):
     (tmp_path / "a_0x48.yuv").write_bytes(bytes(100))
     code, _, err = cli("probe", tmp_path / "a_0x48.yuv")
@@ -328,6 +345,8 @@ MISTAKES = [
     (["fr", "{ref}", "{dist}", "-threads", "2"], 2, "--threads"),
     (["nr", "{ref}", "--weights", "mine.pt"], 6, "vqmeter weights list"),
     (["fr", "{ref}", "{list}"], 4, "--input-format hls"),
+    (["fr", "{ref}", "{dist}", "-m", "psnr", "ssim"], 2, "-m psnr,ssim"),
+    (["fr", "{ref}", "{dist}", "--score", "vmaf"], 2, "ask for it with -m vmaf"),
 ]
 
 

@@ -123,3 +123,13 @@ def test_killed_while_writing_leaves_the_old_file(tmp_path):
     )
     assert subprocess.run([sys.executable, "-c", code, str(target)]).returncode == -9
     assert target.read_text() == "old"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there may a file's name be of any bytes")
+@pytest.mark.parametrize("form", ["json", "ndjson", "csv"])
+def test_a_report_of_a_name_of_any_bytes_is_read_again(cli, tmp_path, form):
+    name, made, page = tmp_path / os.fsdecode(b"a\xff_16x16.yuv"), tmp_path / f"r.{form}", tmp_path / "page.html"
+    name.write_bytes(bytes(16 * 16 * 3 // 2))
+    assert cli("fr", "-q", name, name, "-m", "psnr", "-o", made)[0] == 0
+    assert cli("report", made, "--frames", 0, "-o", page)[0] == 0
+    assert b"_16x16.yuv" in page.read_bytes()

@@ -48,7 +48,7 @@ class Cache:
         except OSError as error:
             raise OutputError(f"{folder}: no folder to keep results in ({(error.strerror or str(error)).lower()})") from None
         same = replace(settings, threads=0, batch=None, cache=None, worst=None)  # none of these changes a score
-        inputs = [replace(options, threads=0, max_pixels=0) for options in (same.ref_input, same.dist_input)]
+        inputs = [replace(options, threads=0, max_pixels=0, max_frames=None) for options in (same.ref_input, same.dist_input)]
         self._made_by = [
             _FORM, __version__, repr(replace(same, ref_input=inputs[0], dist_input=inputs[1])),
             [[c.name, c.key, repr(c.metric), device, _weights(c)] for c, device in zip(chosen, devices, strict=True)],

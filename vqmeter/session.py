@@ -61,6 +61,7 @@ def measure(
     limits: Sequence[Limit] = (),
     cache: str | os.PathLike[str] | None = None,
     max_pixels: int = MAX_PIXELS,
+    max_frames: int | None = None,
     progress: Progress | None = None,
     argv: Sequence[str] | None = None,
 ) -> Report:
@@ -70,7 +71,8 @@ def measure(
     `NAME[:KEY=VALUE]...[,NAME...]`; with a reference and neither named, `psnr,ssim`. `model_ref` scores the reference
     with the models too and gives the difference. `size` ("1920x1080" or
     (1920, 1080)), `pix_fmt` and `rate` describe headless raw input; `input_format` names the container of stdin, or of
-    all inputs where none is stdin. `start` and `duration` are in seconds.
+    all inputs where none is stdin. A frame of more than `max_pixels` and
+    what comes after `max_frames` frames are refused. `start` and `duration` are in seconds.
     `sync` is `off`, `auto` or by how many frames the distorted lags; `pair` is `index`, or `pts` to go by time.
     `deinterlace` makes one moment of each interlaced frame, `crop` takes `W:H:X:Y` of both, then comes `scale`: `none`,
     `ref` or `WxH`, with `:bicubic`, `:lanczos` or `:bilinear`. `psnr_cap` is in dB, None for no ceiling. Once `limits`
@@ -88,6 +90,7 @@ def measure(
     dist_input = InputOptions(
         parse_size(size), pix_fmt, parse_rate(rate), input_format,
         None if range == "auto" else range, None if matrix == "auto" else matrix, threads, max_pixels,
+        max_frames,
     )  # fmt: skip
     piped = "-" in (ref, *paths)
     ref_input = replace(

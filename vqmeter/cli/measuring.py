@@ -15,7 +15,7 @@ from vqmeter.cli import complain, show_traceback
 from vqmeter.cli.progress import progress
 from vqmeter.errors import LimitError, OutputError, UsageError
 from vqmeter.limits import Limit
-from vqmeter.metric import choose, nearest
+from vqmeter.metric import NAMES, choose, nearest
 from vqmeter.report import STATISTICS, Report, Result, gravest
 from vqmeter.session import measure
 from vqmeter.sources import name_of
@@ -31,7 +31,7 @@ def run(distorted: list[str], reference: str | None, options: dict[str, Any]) ->
     if options.pop("offline"):
         os.environ["VQMETER_OFFLINE"] = "1"
     _listen(talk)
-    _check(output, options, len(distorted))
+    _check(output, options, distorted, reference)
     limits = [*output["fail_under"], *output["fail_over"]]
     if options.pop("until_decided", False):
         if not limits:
@@ -54,12 +54,15 @@ def _listen(talk: dict[str, Any]) -> None:
     logger.propagate = False
 
 
-def _check(output: dict[str, Any], options: dict[str, Any], files: int) -> None:
-    """Fail now, not after an hour: places that cannot be written, scores nobody will give."""
+def _check(output: dict[str, Any], options: dict[str, Any], distorted: list[str], reference: str | None) -> None:
+    """Fail now, not after an hour: places that cannot be written, scores nobody will give, metrics among the files."""
+    for word in distorted:
+        if any(word in known for known in NAMES.values()) and not os.path.exists(word):
+            raise UsageError(f"no file '{word}'; metrics and models stand in one word, as in -m psnr,ssim")
     if output["score"] and (output["form"] or "-" in output["outputs"]):
         raise UsageError("--score prints its number alone on stdout; leave out --format and -o -, or write a file")
     forms = [writers.form_of(path) for path in output["outputs"] if path != "-"] + [output["form"]]
-    if "libvmaf" in forms and files > 1:
+    if "libvmaf" in forms and len(distorted) > 1:
         raise UsageError("libvmaf's form holds one distorted file; ask for json or csv")
     for path in output["outputs"]:
         if path != "-":
@@ -73,7 +76,9 @@ def _check(output: dict[str, Any], options: dict[str, Any], files: int) -> None:
     for key in [*keys, *(limit.key for limit in (*output["fail_under"], *output["fail_over"]))]:
         name, _, stat = key.partition(".")
         if name not in names:
-            raise UsageError(f"no score '{name}' will be measured{nearest(name, names)}")
+            family, option = ("nr", "--model") if reference is None else ("fr", "-m")
+            hint = f"; ask for it with {option} {name}" if name in NAMES[family] else nearest(name, names)
+            raise UsageError(f"no score '{name}' will be measured{hint}")
         if stat and stat not in (*STATISTICS, "raw", "mos"):
             raise UsageError(f"no statistic '{stat}'{nearest(stat, STATISTICS)}")
 

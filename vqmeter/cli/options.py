@@ -146,8 +146,10 @@ raw_options = stack(
                  help="Override the range the stream states."),
     click.option("--matrix", type=click.Choice(["auto", "bt601", "bt709", "bt2020"]), default="auto",
                  show_default=True, help="Override the YUV matrix the stream states."),
-    click.option("--max-pixels", type=click.IntRange(min=1), metavar="N", default=1 << 28, show_default=True,
+    click.option("--max-pixels", type=click.IntRange(min=1), metavar="N", default=1 << 27, show_default=True,
                  help="Refuse larger frames."),
+    click.option("--max-frames", type=click.IntRange(min=1), metavar="N",
+                 help="Refuse to decode more frames of an input than this; those before it count. Default: no limit."),
 )  # fmt: skip
 
 
@@ -157,7 +159,7 @@ def input_options(options: Mapping[str, Any], threads: int = 0) -> InputOptions:
 
     said = {key: None if options[key] == "auto" else options[key] for key in ("range", "matrix")}
     return InputOptions(options["size"], options["pix_fmt"], options["rate"], options["input_format"], **said,
-                        threads=threads, max_pixels=options["max_pixels"])  # fmt: skip
+                        threads=threads, max_pixels=options["max_pixels"], max_frames=options["max_frames"])  # fmt: skip
 
 
 selection_options = stack(

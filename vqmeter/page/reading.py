@@ -48,17 +48,20 @@ def read_reports(path: str) -> list[Report]:
 
 
 def _text(path: str) -> str:
+    """The text of a report; file names in it may be of bytes that are no UTF-8."""
     try:
         if path == "-":
-            return sys.stdin.buffer.read().decode("utf-8-sig")
-        with open(path, encoding="utf-8-sig") as file:
-            return file.read()
+            text = sys.stdin.buffer.read().decode("utf-8-sig", "surrogateescape")
+        else:
+            with open(path, encoding="utf-8-sig", errors="surrogateescape") as file:
+                text = file.read()
     except FileNotFoundError:
         raise MissingInputError(f"{path}: no such file") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{name_of(path)}: not text; want {_WRITTEN}") from None
     except (OSError, ValueError) as error:
         raise MissingInputError(f"{path}: {(getattr(error, 'strerror', None) or str(error)).lower()}") from None
+    if "\0" in text:
+        raise InputError(f"{name_of(path)}: not text; want {_WRITTEN}")
+    return text
 
 
 # --- JSON ------------------------------------------------------------------------------------------------------------

@@ -11,17 +11,19 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, TypeVar
 
 from vqmeter.errors import DecodeError, MissingInputError
 from vqmeter.frames import Frame, VideoInfo
 from vqmeter.sources.streams import Prefixed
 
 #: Frames larger than this are refused unless --max-pixels allows them: headers lie.
-MAX_PIXELS = 1 << 28
+MAX_PIXELS = 1 << 27
 
 RAW_SUFFIXES = (".yuv", ".raw", ".rgb", ".bgr", ".gray", ".nv12", ".nv21", ".p010", ".i420", ".420p", ".422p", ".444p")
 Y4M_MAGIC = b"YUV4MPEG2 "
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,8 @@ class InputOptions:
     """How to read an input. `size`, `pix_fmt` and `rate` touch headless raw input only.
 
     `format` is FFmpeg's name of a container (`rawvideo`, `yuv4mpegpipe`, `hls` ...); None finds out.
-    `range` and `matrix` override what the stream says or leaves unsaid.
+    `range` and `matrix` override what the stream says or leaves unsaid. A frame of more than `max_pixels` is refused, and
+    what comes after `max_frames` frames, counted from where decoding begins.
     """
 
     size: tuple[int, int] | None = None
@@ -40,6 +43,7 @@ class InputOptions:
     matrix: str | None = None
     threads: int = 0
     max_pixels: int = MAX_PIXELS
+    max_frames: int | None = None
 
 
 class Source(Protocol):
@@ -123,6 +127,18 @@ def _peek(path: str) -> tuple[BinaryIO | None, bytes]:
     if not head:
         raise DecodeError(f"{name_of(path)}: empty, there is nothing to read")
     return (None, head) if plain else (Prefixed(head, stream), head)
+
+
+def at_most(frames: Iterator[T], limit: int | None, name: str) -> Iterator[T]:
+    """`frames`, of which there may be `limit`.
+
+    Raises
+        DecodeError: there are more; those before were given.
+    """
+    for number, frame in enumerate(frames):
+        if number == limit:
+            raise DecodeError(f"{name}: more frames than --max-frames {limit} allows")
+        yield frame
 
 
 def is_sequence(path: str) -> bool:

@@ -19,7 +19,7 @@ import av
 
 from vqmeter.errors import DecodeError, DeviceError, MissingInputError, UsageError, VqmeterError
 from vqmeter.frames import Frame, PixelFormat, VideoInfo
-from vqmeter.sources import InputOptions, is_sequence, name_of
+from vqmeter.sources import InputOptions, at_most, is_sequence, name_of
 from vqmeter.sources.matroska import missing_bytes
 from vqmeter.sources.pictures import planes_of
 
@@ -156,7 +156,7 @@ class ContainerSource:
         pictures = self._from_start() if start <= 0 or not self._seek(origin + start) else self._decode()
         rate = self.info.rate or Fraction(25)
         index = 0
-        for number, (picture, size) in enumerate(pictures):
+        for number, (picture, size) in enumerate(at_most(pictures, self._options.max_frames, self._name)):
             time = number / float(rate) if picture.time is None else picture.time - origin
             if time < start - 0.5 / float(rate) - 1e-9:
                 continue

@@ -18,7 +18,7 @@ import numpy as np
 
 from vqmeter.errors import DecodeError
 from vqmeter.frames import Frame, PixelFormat, Plane, VideoInfo
-from vqmeter.sources import Y4M_MAGIC, InputOptions, name_of
+from vqmeter.sources import Y4M_MAGIC, InputOptions, at_most, name_of
 from vqmeter.sources.geometry import DEFAULT_RATE, raw_geometry
 
 _FRAME = b"FRAME\n"
@@ -38,7 +38,7 @@ def open_raw(path: str, stream: BinaryIO | None, options: InputOptions) -> RawSo
         range=options.range or ("full" if fmt.full_range else None), matrix=options.matrix,
         notes=(f"from the file name: {', '.join(geometry.guessed)}",) if geometry.guessed else (),
     )  # fmt: skip
-    return RawSource(info, stream, header=0, marker=b"")
+    return RawSource(info, stream, 0, b"", options.max_frames)
 
 
 def open_y4m(path: str, stream: BinaryIO | None, options: InputOptions) -> RawSource:
@@ -52,10 +52,10 @@ def open_y4m(path: str, stream: BinaryIO | None, options: InputOptions) -> RawSo
         line = _read_line(handle, name_of(path))
         info = _parse_y4m(path, line, options)
         if stream is None and handle.read(len(_FRAME)) in (_FRAME, b""):
-            return RawSource(info, None, header=len(line), marker=_FRAME)
+            return RawSource(info, None, len(line), _FRAME, options.max_frames)
         if stream is None:
             handle.seek(len(line))  # frame headers with parameters: their lengths vary, so read in order
-        source = RawSource(info, handle, header=len(line), marker=_FRAME)
+        source = RawSource(info, handle, len(line), _FRAME, options.max_frames)
         stack.pop_all()
         return source
 
@@ -115,8 +115,10 @@ def _y4m_format(tag: str) -> PixelFormat | None:
 class RawSource:
     """Frames of one length, each after a marker (`FRAME` in Y4M, nothing in headless files)."""
 
-    def __init__(self, info: VideoInfo, stream: BinaryIO | None, header: int, marker: bytes) -> None:
-        self._stream, self._header, self._marker = stream, header, marker
+    def __init__(
+        self, info: VideoInfo, stream: BinaryIO | None, header: int, marker: bytes, max_frames: int | None = None
+    ) -> None:
+        self._stream, self._header, self._marker, self._max_frames = stream, header, marker, max_frames
         self._shapes = info.pix_fmt.plane_shapes(info.width, info.height)
         self._bytes = info.pix_fmt.frame_bytes(info.width, info.height)
         self._local = threading.local()
@@ -164,7 +166,7 @@ class RawSource:
         first = max(0, round(start * rate))
         top, bottom = rate.numerator, rate.denominator
         numbers = self._by_position(first) if self._file is not None else self._in_order(first)
-        for number, load in numbers:
+        for number, load in at_most(numbers, self._max_frames, self._name):
             yield Frame(self.info, number - first, load, pts=number, time=number * bottom / top, bytes=self._bytes)
 
     def _by_position(self, first: int) -> Iterator[tuple[int, Any]]:
