@@ -131,15 +131,10 @@ class Cache:
 
 
 def _weights(chosen: Chosen) -> list[str]:
-    """The hashes of the weight files that a metric hangs on; of a missing one nothing, measuring will tell."""
-    from vqmeter.errors import WeightsError
-    from vqmeter.weights import find
+    """The hashes of the weight files that a metric hangs on."""
+    from vqmeter.weights import hashes
 
     metric: Any = getattr(chosen.metric, "metric", chosen.metric)
     if "weights" not in {f.name for f in fields(metric)}:
         return []
-    with contextlib.suppress(WeightsError):
-        head = find(chosen.name, metric.weights)
-        beside = head.path.parent if head.path else None
-        return [head.sha256, *(find(name, beside=beside).sha256 for name in head.needs)]
-    return []
+    return hashes(chosen.name, metric.weights)

@@ -5,7 +5,6 @@ A file is the same while its size and time are, or else while its SHA-256 is.
 
 from __future__ import annotations
 
-import contextlib
 import glob
 import hashlib
 import json
@@ -21,7 +20,7 @@ from vqmeter import __version__
 from vqmeter.errors import InputError, MissingInputError, WeightsError
 from vqmeter.metric import choose
 from vqmeter.sources import is_sequence
-from vqmeter.weights import find
+from vqmeter.weights import hashes
 from vqmeter.weights.manifest import sha256
 
 
@@ -37,12 +36,11 @@ def made_by(options: Mapping[str, Any]) -> str:
 
 @lru_cache(maxsize=1024)
 def _made_by(metrics: tuple[str, ...], models: tuple[str, ...], named: str | None) -> str:
-    found = []
+    found: list[str] = []
     for family, specs in (("fr", metrics), ("nr", models)):
         for chosen in choose(family, specs) if specs else ():
             if hasattr(chosen.metric, "weights"):
-                with contextlib.suppress(WeightsError):  # measuring tells
-                    found.append(find(chosen.name, chosen.metric.weights or (named if family == "nr" else None)).sha256)
+                found += hashes(chosen.name, chosen.metric.weights or (named if family == "nr" else None))
     return digest([__version__, found])
 
 

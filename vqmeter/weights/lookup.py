@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 import os
@@ -78,6 +79,15 @@ def load_with_backbone(name: str, choice: str | Path | None = None) -> tuple[Sta
             f" trained on ({wanted[:16]}...)"
         )
     return state, weights, _read(under), under
+
+
+def hashes(name: str, choice: str | Path | None = None) -> list[str]:
+    """SHA-256 of every file that scores with these weights hang on, a backbone's too. Of missing ones none: measuring tells."""
+    with contextlib.suppress(WeightsError):
+        weights = find(name, choice)
+        beside = weights.path.parent if weights.path else None
+        return [weights.sha256, *(find(backbone, beside=beside).sha256 for backbone in weights.needs)]
+    return []
 
 
 def _read(weights: Weights) -> State:
