@@ -71,12 +71,18 @@ def check(ref, dist, depth, mean=1e-6, pixel=2e-4):
 # --- sse
 
 
+def one_sse(ref, dist, width):
+    """Of a frame of one plane."""
+    [total] = sse((ref,), (dist,), (width,))
+    return total
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (3, 7), (17, 63), (5, 257), (3, BLOCK - 1), (2, BLOCK), (2, 2 * BLOCK + 5)])
 @pytest.mark.parametrize("depth", DEPTHS)
 def test_sse_is_exact(shape, depth):
     ref, dist = noise(shape, depth, 1), noise(shape, depth, 2)
     error = ref.astype(np.int64) - dist
-    assert sse(ref, dist, shape[1]) == int((error * error).sum())
+    assert one_sse(ref, dist, shape[1]) == int((error * error).sum())
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -86,13 +92,13 @@ def test_sse_of_black_against_white_does_not_overflow(dtype):
     ref, dist = np.zeros(shape, dtype), np.full(shape, white, dtype)
     exact = shape[0] * shape[1] * int(white) ** 2
     assert exact > 2**32
-    assert sse(ref, dist, shape[1]) == sse(dist, ref, shape[1]) == exact
+    assert one_sse(ref, dist, shape[1]) == one_sse(dist, ref, shape[1]) == exact
 
 
 @pytest.mark.parametrize("depth", [8, 16])
 def test_sse_reads_only_the_picture(depth):
     ref, dist = noise((9, 61), depth, 1), noise((9, 61), depth, 2)
-    assert sse(padded(ref, 19, 3), padded(dist, 19, 4), 61) == sse(ref, dist, 61) > 0
+    assert one_sse(padded(ref, 19, 3), padded(dist, 19, 4), 61) == one_sse(ref, dist, 61) > 0
 
 
 def test_sse_counts_one_wrong_sample_anywhere():
@@ -100,7 +106,13 @@ def test_sse_counts_one_wrong_sample_anywhere():
     for y, x in np.ndindex(ref.shape):
         dist = ref.copy()
         dist[y, x] += 257
-        assert sse(ref, dist, 70) == 257**2
+        assert one_sse(ref, dist, 70) == 257**2
+
+
+def test_sse_of_planes_is_that_of_each():
+    refs, dists = [tuple(noise(shape, 10, seed + n) for n, shape in enumerate([(9, 61), (5, 31), (1, 7)])) for seed in (1, 5)]
+    widths = tuple(plane.shape[1] for plane in refs)
+    assert sse(refs, dists, widths).tolist() == [one_sse(*plane) for plane in zip(refs, dists, widths, strict=True)]
 
 
 # --- ssim

@@ -32,7 +32,9 @@ from vqmeter.sources.pair import Fit, Lane, Selection, check_lengths, common_for
 from vqmeter.validity import Watch, of_input
 from vqmeter.worst import Worst, export
 
+#: What a worker takes at once: frames of so many bytes together, or so many that lie unread in their file.
 _CHUNK_BYTES = 2 << 20
+_CHUNK_LAZY = 4
 Progress = Callable[[int, int | None], None]
 
 
@@ -162,8 +164,9 @@ class OnePass:
         stream = Stream(dist.info, None if ref is None else ref.info, compare, exact, dist.info.rate, self.settings.planes)
         result.settings = self.settings.to_json(compare.name)
         assemblers = [self._open_meter(c, d, stream, result) for c, d in zip(self._chosen, self._devices, strict=True)]
-        size = compare.frame_bytes(dist.info.width, dist.info.height)
-        self._chunk = max(1, min(64, _CHUNK_BYTES // max(1, size)))
+        small = min(64, _CHUNK_BYTES // max(1, compare.frame_bytes(dist.info.width, dist.info.height)))
+        lazy = all(source is None or source.count is not None for source in (ref, dist))
+        self._chunk = max(1, small, min(_CHUNK_LAZY, (exact or 0) // 64) if lazy else 0)
         run = Run(self._start(dist, selection), result, compare.bit_depth, self._chosen, assemblers, self.settings, watch)
         run.length = certain if self.settings.limits and run.by_frame else None
         return run

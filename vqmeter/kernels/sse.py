@@ -13,9 +13,20 @@ BLOCK = 4096  # samples: BLOCK * 65535 < 2^31 bounds both the 8-bit squares and 
 
 
 @numba.njit(nogil=True, cache=True)
-def sse(ref: np.ndarray, dist: np.ndarray, width: int) -> int:
-    """Exact sum of squared errors over the first `width` columns of `(h, pitch)` uint8 or uint16 planes."""
-    total = 0
+def sse(refs: tuple[np.ndarray, ...], dists: tuple[np.ndarray, ...], widths: tuple[int, ...]) -> np.ndarray:
+    """Exact sums (planes,) int64 of squared errors over the first columns of `(h, pitch)` uint8 or uint16 planes.
+
+    All planes of a frame in one call: each call that lets go of the interpreter has to wait for it again.
+    """
+    totals = np.zeros(len(refs), np.int64)
+    for plane in range(len(refs)):
+        totals[plane] = _plane(refs[plane], dists[plane], widths[plane])
+    return totals
+
+
+@numba.njit(nogil=True, cache=True)
+def _plane(ref, dist, width):
+    total = np.int64(0)
     for y in range(ref.shape[0]):
         for start in range(0, width, BLOCK):
             stop = min(start + BLOCK, width)
@@ -23,7 +34,7 @@ def sse(ref: np.ndarray, dist: np.ndarray, width: int) -> int:
                 total += _block8(ref[y, start:stop], dist[y, start:stop])
             else:
                 total += _block16(ref[y, start:stop], dist[y, start:stop])
-    return int(total)
+    return total
 
 
 @numba.njit(nogil=True, cache=True)

@@ -59,7 +59,7 @@ class PsnrMeter(FrameMeter):
 
     def prepare(self, sample: Sample) -> Sequence[float]:
         ref, dist = sample.pair
-        errors = [squared_error(a, b) for a, b in zip(ref.planes, dist.planes, strict=True)]
+        errors = squared_errors(ref.planes, dist.planes)
         return self._decibels(errors, [plane.size for plane in dist.planes])
 
     def _decibels(self, errors: Sequence[int], sizes: Sequence[int]) -> list[float]:
@@ -67,11 +67,12 @@ class PsnrMeter(FrameMeter):
         return [decibels(error, size, self._peak2) for error, size in pairs]
 
 
-def squared_error(ref: Any, dist: Any) -> int:
-    """Exact sum of squared differences of two (H, W) planes of one dtype."""
+def squared_errors(ref: Sequence[Any], dist: Sequence[Any]) -> list[int]:
+    """Exact sums of squared differences of pairs of (H, W) planes, all of one dtype."""
     from vqmeter.kernels.sse import sse
 
-    return int(sse(rows(ref), rows(dist), dist.shape[1]))
+    sums: list[int] = sse(tuple(map(rows, ref)), tuple(map(rows, dist)), tuple(plane.shape[1] for plane in dist)).tolist()
+    return sums
 
 
 def decibels(error: int, samples: int, peak2: int) -> float:
