@@ -33,7 +33,8 @@ from vqmeter.cli.progress import progress
     help="Constant rate factor of a codec that loses. Default: 17 for libx264, which looks lossless.",
 )
 @click.option("--lossless", is_flag=True, help="libx264 and libx265 keep every sample; ffv1 and rawvideo always do.")
-@click.option("--out-pix-fmt", "pix_fmt_out", metavar="FMT", help="Planar pixel format of OUT. Default: that of IN.")
+@click.option("--out-pix-fmt", "pix_fmt_out", metavar="FMT",
+              help="Planar pixel format of OUT, as yuv420p10le. Default: that of IN.")  # fmt: skip
 @click.option("-y", "--overwrite", is_flag=True, help="Replace OUT where it is there already.")
 @raw_options
 @selection_options
