@@ -305,6 +305,13 @@ def test_frames_beyond_those_allowed_end_a_run_and_keep_what_came_before(tmp_pat
     assert cli("fr", "-q", path, path, "-m", "psnr", "--frames", 5, "--max-frames", 5)[0] == 0
 
 
+def test_no_size_larger_than_allowed_is_scaled_to(tmp_path, cli):
+    path = raw(tmp_path / "a_16x16.yuv", 16, 16, "yuv420p", 90)
+    for size in ("99999999999999999999x8", "16x17"):
+        code, _, err = cli("fr", "-q", path, path, "-m", "psnr", "--scale", size, "--max-pixels", 256)
+        assert code == 2 and err == f"vqmeter: --scale {size} is more than --max-pixels 256 allows\n"
+
+
 def test_a_size_of_nothing_in_a_name_is_none(tmp_path, cli):
     (tmp_path / "a_0x48.yuv").write_bytes(bytes(100))
     code, _, err = cli("probe", tmp_path / "a_0x48.yuv")

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from vqmeter.errors import UsageError, VqmeterError
 from vqmeter.frames import VideoInfo
 from vqmeter.settings import Settings
-from vqmeter.sources import InputOptions, Source, open_video
+from vqmeter.sources import MAX_PIXELS, InputOptions, Source, open_video
 from vqmeter.sources.align import Offset, Signatures, find_offset, signatures
 from vqmeter.sources.cropping import Crop
 from vqmeter.sources.pair import check_selection
@@ -25,22 +25,31 @@ def open_input(path: str, options: InputOptions, settings: Settings, closing: Ex
         source = open_video(path, options)
         closing.callback(source.close)
         check_selection(source, settings.selection)
-        return shaped(source, settings.deinterlace, settings.crop, settings.scale, ref)
+        return shaped(source, settings.deinterlace, settings.crop, settings.scale, ref, options.max_pixels)
     except UsageError:
         raise
     except VqmeterError as error:
         return error
 
 
-def shaped(source: Source, deinterlaced: bool, crop: Crop | None, scale: Scale | None, ref: VideoInfo | None = None) -> Source:
-    """`source` progressive, then cut, then at another size, as far as each is asked for; `ref` as in `open_input`."""
+def shaped(source: Source, deinterlaced: bool, crop: Crop | None, scale: Scale | None, ref: VideoInfo | None = None,
+           max_pixels: int = MAX_PIXELS) -> Source:  # fmt: skip
+    """`source` progressive, then cut, then at another size, as far as each is asked for; `ref` as in `open_input`.
+
+    Raises
+        UsageError: another size of more than `max_pixels`.
+    """
     if deinterlaced:
         from vqmeter.sources.deinterlacing import deinterlace
 
         source = deinterlace(source)
     if crop is not None:
         source = crop.apply(source)
-    return source if scale is None or (scale.size is None and ref is None) else scale.apply(source, ref)
+    if scale is None or (scale.size is None and ref is None):
+        return source
+    if scale.size is not None and scale.size[0] * scale.size[1] > max_pixels:
+        raise UsageError(f"--scale {scale.size[0]}x{scale.size[1]} is more than --max-pixels {max_pixels} allows")
+    return scale.apply(source, ref)
 
 
 def opened(source: Source | VqmeterError) -> Source:
