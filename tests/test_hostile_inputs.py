@@ -312,6 +312,19 @@ def test_no_size_larger_than_allowed_is_scaled_to(tmp_path, cli):
         assert code == 2 and err == f"vqmeter: --scale {size} is more than --max-pixels 256 allows\n"
 
 
+def test_what_ffmpeg_cannot_scale_to_is_said(tmp_path, cli):
+    path = raw(tmp_path / "a_16x16.yuv", 16, 16, "yuv420p", 90)
+    code, _, err = cli("fr", "-q", path, path, "-m", "psnr", "--scale", "1x9999999")
+    assert code == 4 and "FFmpeg cannot bring 16x16 to 1x9999999 (bicubic)" in err and len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(("words", "code"), [(["-ss", "1" + "0" * 40], 4), (["--threads", "2147483648"], 2)])
+def test_numbers_beyond_what_ffmpeg_counts_to(tmp_path, cli, words, code):
+    path = write(tmp_path / "a.mp4")
+    got, _, err = cli("fr", "-q", path, path, "-m", "psnr", *words)
+    assert got == code and len(err.splitlines()) == 1 and "bug" not in err
+
+
 def test_a_size_of_nothing_in_a_name_is_none(tmp_path, cli):
     (tmp_path / "a_0x48.yuv").write_bytes(bytes(100))
     code, _, err = cli("probe", tmp_path / "a_0x48.yuv")

@@ -134,6 +134,6 @@ def _request(options: dict[str, Any]) -> Any:
         raw = InputOptions((width, height), f"yuv{layout}p" + ("" if depth == "8" else f"{depth}le"), format="rawvideo")
     return Request(
         options["reference"], options["distorted"], raw, tuple(map(Model.parse, options["models"])),
-        tuple(map(Feature.parse, options["features"])), not options["no_prediction"], options["threads"],
+        tuple(map(Feature.parse, options["features"])), not options["no_prediction"], min(options["threads"], 1024),
         options["subsample"], options["frame_cnt"], options["frame_skip_ref"], options["frame_skip_dist"],
     )  # fmt: skip

@@ -176,7 +176,7 @@ compute_options = stack(
     click.option("--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), default="auto", show_default=True,
                  help="Of networks; auto is fp32 on CPU. Classic metrics do not heed it."),
     click.option("--batch", type=click.IntRange(min=1), metavar="N", help="Clips a batch; default by memory."),
-    click.option("--threads", type=click.IntRange(min=0), default=0, metavar="N", help="Threads; 0 is all cores."),
+    click.option("--threads", type=click.IntRange(0, 1024), default=0, metavar="N", help="Threads; 0 is all cores."),
     click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Seed of every random choice."),
 )  # fmt: skip
 

@@ -174,7 +174,7 @@ class ContainerSource:
             return False
         try:
             self._container.seek(int(time / self._stream.time_base), stream=self._stream)
-        except av.error.FFmpegError:
+        except (av.error.FFmpegError, OverflowError):  # beyond what a time can be
             return False
         self._stream.codec_context.flush_buffers()
         self._packets = -1  # no longer counts from the first

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 
-from vqmeter.errors import UsageError
+from vqmeter.errors import InputError, UsageError
 from vqmeter.frames import Frame, Plane, VideoInfo
-from vqmeter.sources import Source
+from vqmeter.sources import Source, name_of
 from vqmeter.sources.geometry import parse_size
 from vqmeter.sources.pair import common_format
 
@@ -68,6 +68,7 @@ class Scaled:
             yield replace(frame, info=self.info, load=partial(self._scale, frame), _memo={})
 
     def _scale(self, frame: Frame) -> tuple[Plane, ...]:
+        from av.error import ArgumentError, MemoryError
         from av.video.reformatter import VideoReformatter
 
         from vqmeter.sources.pictures import planes_of, to_picture
@@ -77,7 +78,11 @@ class Scaled:
         picture = to_picture(frame.planes, self.info.pix_fmt)
         frame.release()
         info = self.info
-        scaled = self._local.reformatter.reformat(picture, info.width, info.height, interpolation=self._algorithm.upper())
+        try:
+            scaled = self._local.reformatter.reformat(picture, info.width, info.height, interpolation=self._algorithm.upper())
+        except (ArgumentError, MemoryError) as error:
+            raise InputError(f"{name_of(info.path)}: FFmpeg cannot bring {picture.width}x{picture.height} to "
+                             f"{info.width}x{info.height} ({self._algorithm})") from error  # fmt: skip
         return planes_of(scaled, info.pix_fmt)
 
     def length(self) -> int | None:
