@@ -56,17 +56,33 @@ def ffmpeg_version() -> str:
     return run([ffmpeg(), "-version"]).out.split()[2].split("-")[0].lstrip("n")
 
 
-def ffmpeg_filter(ref: Path, dist: Path, graph: str, *, frames: int | None = None, pix_fmt: str = "yuv420p") -> list[str]:
-    """A filter of ffmpeg over two raw files; all its threads, no log file."""
+def ffmpeg_filter(ref: Path, dist: Path, graph: str, *, frames: int | None = None, pix_fmt: str = "yuv420p",
+                  size: str = SIZE, threads: int | None = None) -> list[str]:  # fmt: skip
+    """A filter of ffmpeg over two files, raw ones and others; no log file.
+
+    `threads` are those of each decoder and of the filter graph; without them ffmpeg takes what it likes.
+    """
+    each = [] if threads is None else ["-threads", str(threads)]
+    graphs = [] if threads is None else ["-filter_threads", str(threads), "-filter_complex_threads", str(threads)]
     limit = [] if frames is None else ["-t", str(frames / RATE)]
-    source = ["-f", "rawvideo", "-s", SIZE, "-r", str(RATE), "-pix_fmt", pix_fmt, *limit, "-i"]
-    return [ffmpeg(), "-hide_banner", "-nostdin", "-nostats", *source, str(dist), *source, str(ref),
-            "-lavfi", graph, "-f", "null", "-"]  # fmt: skip
+    raw = ["-f", "rawvideo", "-s", size, "-r", str(RATE), "-pix_fmt", pix_fmt]
+    inputs = [part for path in (dist, ref)
+              for part in (*(raw if path.suffix == ".yuv" else []), *each, *limit, "-i", str(path))]  # fmt: skip
+    return [ffmpeg(), "-hide_banner", "-nostdin", "-nostats", *graphs, *inputs, "-lavfi", graph, "-f", "null", "-"]
 
 
-def libvmaf(feature: str, threads: int = 2) -> str:
-    """libvmaf's filter with one feature and no model."""
-    return f"libvmaf=model=:feature=name={feature}:n_threads={threads}"
+def libvmaf(feature: str, threads: int = 2, log: bool = False) -> str:
+    """libvmaf's filter with one feature and no model; its log goes to stdout."""
+    logged = ":log_fmt=json:log_path=/dev/stdout" if log else ""
+    return f"libvmaf=model=:feature=name={feature}:n_threads={threads}{logged}"
+
+
+def libvmaf_mean(log: str, score: str) -> float | None:
+    """The mean that libvmaf's log has of a score."""
+    try:
+        return float(json.loads(log)["pooled_metrics"][score]["mean"])
+    except (ValueError, KeyError):
+        return None
 
 
 def bare_decoding(path: Path) -> list[str]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 
 import commands
-from clips import DEEP, LONG, SHORT, Clips
+import roofline
+from clips import DEEP, FRAME_BYTES, LONG, SHORT, Clips, Shape
 from rows import Row, Target
-from timing import Job, PeerError, Process, Worker, in_turn, rate, run, steady, warm
+from timing import HERE, Job, PeerError, Process, Worker, cores, in_turn, rate, run, steady, warm
 
 STEADY = "steady state"
 WHOLE = "whole process"
@@ -24,6 +27,11 @@ class Bench:
     clips: Clips
     rounds: int
     quick: bool
+
+    def make(self, shape: Shape | None = None) -> None:
+        """Make the clips that are not there yet, of 1080p or of one size of the matrix, in a process of its own."""
+        argv = [sys.executable, str(HERE / "clips.py"), str(self.clips.folder)]
+        subprocess.run(argv if shape is None else [*argv, shape.name], check=True)
 
     def pair(self, frames: int = SHORT, depth: int = 8) -> dict[str, str]:
         """Options of a worker for a raw pair."""
@@ -81,9 +89,11 @@ def _lengths(bench: Bench, metric: str, score: str, work: str, peers: dict[str, 
     ours = steady(times[f"vqmeter {LONG}"], times[f"vqmeter {SHORT}"], LONG - SHORT)
     for peer in peers:
         theirs = steady(times[f"{peer} {LONG}"], times[f"{peer} {SHORT}"], LONG - SHORT)
-        yield Row(STEADY, f"{metric} steady {peer}", f"{work}, frames {SHORT:,} to {LONG:,}", ours, peer, theirs, aims[peer])
-        yield Row(WARM, f"{metric} inside {peer}", work, rate(times["inside"], frames), f"{peer}, steady", theirs,
-                  aims[peer], aside=True)  # fmt: skip
+        inside, bounded = rate(times["inside"], frames), (metric, FRAME_BYTES, cores())
+        yield Row(STEADY, f"{metric} steady {peer}", f"{work}, frames {SHORT:,} to {LONG:,}", ours, peer, theirs, aims[peer],
+                  bound=roofline.by_memory(ours, *bounded))  # fmt: skip
+        yield Row(WARM, f"{metric} inside {peer}", work, inside, f"{peer}, steady", theirs, aims[peer], aside=True,
+                  bound=roofline.by_memory(inside, *bounded))  # fmt: skip
 
 
 def _answers(jobs: dict[str, Job], peer: str, metric: str) -> str:
@@ -119,10 +129,11 @@ def ten_bit(bench: Bench) -> Iterator[Row]:
     run(jobs[f"vqmeter {few}"].argv)  # type: ignore[attr-defined]
     with Worker("measure", bench.pair(DEEP, 10) | {"metrics": "psnr"}) as worker:
         times = in_turn({**jobs, "inside": worker}, bench.rounds)
-    theirs = steady(times[f"ffmpeg {DEEP}"], times[f"ffmpeg {few}"], DEEP - few)
+    inside, theirs = rate(times["inside"], DEEP), steady(times[f"ffmpeg {DEEP}"], times[f"ffmpeg {few}"], DEEP - few)
     yield Row(WHOLE, "psnr 10 bit", f"PSNR, 10 bit, {DEEP} frames", rate(times[f"vqmeter {DEEP}"], DEEP), "ffmpeg psnr",
               rate(times[f"ffmpeg {DEEP}"], DEEP))  # fmt: skip
-    yield Row(WARM, "psnr 10 bit inside", "PSNR, 10 bit", rate(times["inside"], DEEP), "ffmpeg psnr, steady", theirs)
+    yield Row(WARM, "psnr 10 bit inside", "PSNR, 10 bit", inside, "ffmpeg psnr, steady", theirs,
+              bound=roofline.by_memory(inside, "psnr", 2 * FRAME_BYTES, cores()))  # fmt: skip
 
 
 def xpsnr(bench: Bench) -> Iterator[Row]:

@@ -26,10 +26,37 @@ class Target:
                 yield f"{self.sign} {bound:g}{'x' if self.on == 'ratio' else ''}", kept
 
 
+@dataclass(frozen=True)
+class Bound:
+    """What no program of the kind could pass on this machine, and how near vqmeter comes to it.
+
+    `by` is "memory", "decoding" or "flops"; `value` what was measured of it, in GB/s, frames/s or GFLOP/s; `share` of 1.
+    """
+
+    by: str
+    value: float
+    share: float
+
+    def __str__(self) -> str:
+        return f"{self.share * 100:.0f} % of {_BOUNDS[self.by]}"
+
+
+_BOUNDS = {"memory": "memory bandwidth", "decoding": "bare decoding", "flops": "peak FLOP/s"}
+
+
+@dataclass(frozen=True)
+class Point:
+    """Where a row stands in a plot: ours on the line `series`, theirs on that of the row's peer, at `x`."""
+
+    plot: str
+    series: str
+    x: float
+
+
 @dataclass
 class Row:
     """`key` names a row from one run of the bench to the next; `known` marks a peer's figure measured elsewhere, `aside`
-    a row too many for README."""
+    a row too many for README's first table."""
 
     group: str
     key: str
@@ -42,6 +69,8 @@ class Row:
     note: str = ""
     known: bool = False
     aside: bool = False
+    bound: Bound | None = None
+    point: Point | None = None
 
     @property
     def ratio(self) -> float | None:
@@ -66,8 +95,8 @@ class Row:
         fields = {k: v for k, v in data.items() if k in cls.__dataclass_fields__}
         for name in ("ours", "theirs"):
             fields[name] = Spread(**fields[name]) if fields.get(name) else None
-        if fields.get("target"):
-            fields["target"] = Target(**fields["target"])
+        for name, kind in (("target", Target), ("bound", Bound), ("point", Point)):
+            fields[name] = kind(**fields[name]) if fields.get(name) else None
         return cls(**fields)
 
 

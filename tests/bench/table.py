@@ -22,7 +22,7 @@ def show(rows: Sequence[Row], title: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(width=None if Console().is_terminal else 168, highlight=False)
+    console = Console(width=None if Console().is_terminal else 180, highlight=False)
     table = Table(title=title, title_justify="left", pad_edge=False)
     table.add_column("frames/s, where nothing else is said", max_width=46)
     for name in ("vqmeter", "min..max"):
@@ -30,6 +30,7 @@ def show(rows: Sequence[Row], title: str) -> None:
     table.add_column("against", max_width=34)
     for name in ("peer", "min..max", "ratio"):
         table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("how near its bound", max_width=24)
     table.add_column("target", no_wrap=True)
     group = None
     for row in rows:
@@ -40,7 +41,7 @@ def show(rows: Sequence[Row], title: str) -> None:
         table.add_row(*_cells(row))
     console.print(table)
     for row in rows:
-        if row.note:
+        if row.note and (not row.aside or "DIFFER" in row.note):
             console.print(f"{row.work}, {row.peer or 'alone'}: {row.note}", markup=False)
     if any(row.known for row in rows):
         console.print("* known from elsewhere (2 cores of the same class), not measured here")
@@ -52,6 +53,7 @@ def _cells(row: Row) -> Iterator[str]:
     yield row.peer + (" *" if row.known else "")
     yield from _figures(row.theirs, row.unit)
     yield f"{row.ratio:.2f}x" if row.ratio else ""
+    yield str(row.bound or "")
     yield ", ".join(f"{text} [green]ok[/green]" if kept else f"{text} [red]short[/red]" for text, kept in row.marks())
 
 
@@ -64,6 +66,8 @@ def _figures(spread: Spread | None, unit: str) -> tuple[str, str]:
 
 
 def number(value: float, unit: str) -> str:
+    if unit == "ms":
+        return f"{value:.3g}"
     return f"{value:.3f}" if unit == "s" else f"{value:.1f}" if abs(value) < 20 else f"{value:,.0f}"
 
 
@@ -91,9 +95,9 @@ def keep(path: Path, about: dict[str, Any], rows: Iterable[Row]) -> None:
 def _rounded(rows: Iterable[Row]) -> Iterator[Row]:
     for row in rows:
         data = row.to_json()
-        for side in ("ours", "theirs"):
+        for side in ("ours", "theirs", "bound"):
             if side in data:
-                data[side] = {k: float(f"{v:.5g}") for k, v in data[side].items()}
+                data[side] = {k: float(f"{v:.5g}") if isinstance(v, float) else v for k, v in data[side].items()}
         yield Row.from_json(data)
 
 
@@ -119,25 +123,53 @@ def _compared(row: Row) -> float | None:
     return row.ours.median if row.ours and row.unit != "%" else None
 
 
-def readme(document: dict[str, Any], rows: Sequence[Row]) -> str:
-    """A compact table in Markdown."""
+def readme(document: dict[str, Any], rows: Sequence[Row], plots: Iterable[str]) -> str:
+    """The tables in Markdown, and the plots at these addresses."""
     machine, versions = document["machine"], document["versions"]
     lines = [
         f"1080p, 8-bit 4:2:0, {machine['cores']} cores of {machine['cpu']}, medians of {document['rounds']}, "
         f"{document['date']}; vqmeter {versions['vqmeter']}, ffmpeg {versions['ffmpeg']}.",
         "",
-        "| work | vqmeter | against | peer | ratio |",
-        "|---|---:|---|---:|---:|",
+        "| work | vqmeter | against | peer | ratio | how near its bound |",
+        "|---|---:|---|---:|---:|---|",
     ]
     for row in rows:
         if row.ours is None or row.theirs is None or row.unit != _RATE or row.aside:
             continue
         star = "\\*" if row.known else ""
         cells = (row.work, number(row.ours.median, row.unit), row.peer + star, number(row.theirs.median, row.unit))
-        lines.append("| " + " | ".join(cells) + f" | {row.ratio:.2f} |")
+        lines.append("| " + " | ".join(cells) + f" | {row.ratio:.2f} | {row.bound or ''} |")
     for row in rows:
         if row.ours and row.group in ("start-up", "memory"):
-            lines.append(f"| {row.work} | {number(row.ours.median, row.unit)} {row.unit} | | | |")
+            lines.append(f"| {row.work} | {number(row.ours.median, row.unit)} {row.unit} | | | | |")
     if any(row.known for row in rows):
         lines += ["", "\\* known from elsewhere, on the same class of machine; the rest stood side by side in one run."]
+    lines += _grid(rows, document.get("matrix_rounds", document["rounds"]))
+    for address in plots:
+        lines += ["", f"![{Path(address).stem}]({address})"]
     return "\n".join(["Frames a second, more is better.", "", *lines])
+
+
+def _grid(rows: Sequence[Row], rounds: int) -> list[str]:
+    """The matrix: a line for each clip, a column for each metric and number of threads."""
+    cells: dict[str, dict[tuple[str, ...], str]] = {}
+    for row in rows:
+        match row.key.split():
+            case ["matrix", size, depth, "bit", codec, threads, metric] if row.ours:
+                said = f"{number(row.ours.median, row.unit)}" + (f" ({row.ratio:.2f}x)" if row.ratio else "")
+                cells.setdefault(f"{size}, {depth} bit, {codec}", {})[metric, threads] = said
+    if not cells:
+        return []
+    seen = list(dict.fromkeys(column for line in cells.values() for column in line))
+    metrics = list(dict.fromkeys(metric for metric, _ in seen))
+    columns = sorted(seen, key=lambda column: (metrics.index(column[0]), column[1]))
+    lines = [
+        "",
+        f"Every size, depth and input against a raw reference, steady state, medians of {rounds}, one and two threads on as",
+        "many cores, and how many times the speed of ffmpeg's filter that is: `psnr` against `psnr`, `ssim_ffmpeg` against",
+        "`ssim`, whose arithmetic it has, and `ssim` against `ssim` too, which is another definition.",
+        "",
+        "| distorted | " + " | ".join(f"{metric}, {threads}" for metric, threads in columns) + " |",
+        "|---" + "|---:" * len(columns) + "|",
+    ]
+    return lines + [f"| {name} | " + " | ".join(line.get(c, "") for c in columns) + " |" for name, line in cells.items()]

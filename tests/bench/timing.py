@@ -9,7 +9,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,8 +50,27 @@ class Finished:
     err: str
 
 
-def run(argv: Sequence[str]) -> Finished:
-    """Run a process to its end.
+def cores() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def pinned(cores: int | None) -> Iterator[None]:
+    """What is started inside has the first `cores` of our cores; None, or where the system cannot, has all of them."""
+    if cores is None or not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    every = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(every)[:cores])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, every)
+
+
+def run(argv: Sequence[str], cores: int | None = None) -> Finished:
+    """Run a process to its end, on all cores or on so many.
 
     Raises
         PeerError: it is not there, or ended with an error.
@@ -58,7 +78,8 @@ def run(argv: Sequence[str]) -> Finished:
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         started = time.perf_counter()
         try:
-            process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
+            with pinned(cores):
+                process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
         except OSError as error:
             raise PeerError(f"{argv[0]}: {error.strerror}") from None
         _, status, usage = os.wait4(process.pid, 0)
@@ -80,10 +101,11 @@ class Process:
     """A job: one whole process. The last run is kept in `last`."""
 
     argv: Sequence[str]
+    cores: int | None = None
     last: Finished | None = None
 
     def __call__(self) -> float:
-        self.last = run(self.argv)
+        self.last = run(self.argv, self.cores)
         return self.last.seconds
 
 
@@ -93,12 +115,14 @@ class Worker:
 
     task: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    cores: int | None = None
     said: dict[str, Any] = field(default_factory=dict)
     _process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Worker:
         argv = [sys.executable, str(HERE / "worker.py"), self.task, json.dumps(dict(self.options))]
-        self._process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        with pinned(self.cores):
+            self._process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         try:
             self.said = self._ask()
         except PeerError:
@@ -112,10 +136,11 @@ class Worker:
             self._process.stdin.close()
             self._process.wait()
 
-    def __call__(self) -> float:
+    def __call__(self, other: Mapping[str, Any] | None = None) -> float:
+        """Do the task once; or once the `other` one, its options and its name as `task`."""
         assert self._process is not None and self._process.stdin is not None
         try:
-            self._process.stdin.write("\n")
+            self._process.stdin.write(json.dumps(other) + "\n")
             self._process.stdin.flush()
         except BrokenPipeError:
             raise PeerError(f"{self.task}: the worker died") from None
@@ -131,12 +156,27 @@ class Worker:
         return answer
 
 
-def in_turn(jobs: Mapping[str, Job], rounds: int) -> dict[str, list[float]]:
+@dataclass
+class Task:
+    """A job that shares a warm process with others; `last` is what it answered."""
+
+    worker: Worker
+    task: str
+    options: Mapping[str, Any]
+    last: Mapping[str, Any] = field(default_factory=dict)
+
+    def __call__(self) -> float:
+        seconds = self.worker({"task": self.task, **self.options})
+        self.last = self.worker.said
+        return seconds
+
+
+def in_turn(jobs: Mapping[str, Job], rounds: int, settle: float = _SETTLE) -> dict[str, list[float]]:
     """Seconds of each job, A B C A B C, so that a slow minute of the machine falls on all."""
     seconds: dict[str, list[float]] = {name: [] for name in jobs}
     for _ in range(rounds):
         for name, job in jobs.items():
-            time.sleep(_SETTLE)
+            time.sleep(settle)
             seconds[name].append(job())
     return seconds
 

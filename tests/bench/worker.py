@@ -1,14 +1,16 @@
 """A warm process of the bench: does one task each time a line comes in, and answers how long it took.
 
-`python worker.py TASK '{"option": ...}'`
+`python worker.py TASK '{"option": ...}'`; a line is `null`, or another task for once, `{"task": ..., "option": ...}`.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 Work = Callable[[], "float | None"]
@@ -18,31 +20,90 @@ class MissingError(Exception):
     """A library this task needs is not here."""
 
 
-def measure(ref: str, dist: str, metrics: str, frames: int | None = None, pix_fmt: str = "yuv420p", threads: int = 0) -> Work:
-    """vqmeter's Python API; gives the mean of the first score."""
+def measure(ref: str, dist: str, metrics: str, frames: int | None = None, pix_fmt: str = "yuv420p", threads: int = 0,
+            size: str = "1920x1080", score: str | None = None) -> Work:  # fmt: skip
+    """vqmeter's Python API; gives a score, or else the mean of the first one."""
     from vqmeter import measure as vqmeter_measure
 
-    raw = {"size": "1920x1080", "pix_fmt": pix_fmt, "rate": 25}
+    raw = {"size": size, "pix_fmt": pix_fmt, "rate": 25}
 
     def work() -> float:
         report = vqmeter_measure(dist, reference=ref, metrics=metrics, frames=frames, threads=threads, **raw)
         if report.exit_code:
             raise RuntimeError(str(report.only.error))
+        if score:
+            return float(report.only.statistic(score))
         return float(next(iter(report.pooled.values()))["mean"])
 
     return work
 
 
-def decode(path: str, frames: int | None = None) -> Work:
+def decode(path: str, frames: int | None = None, threads: int = 0) -> Work:
     """Bare decoding through PyAV; the pictures are thrown away."""
     import av
 
     def work() -> None:
         with av.open(path) as container:
             container.streams.video[0].thread_type = "AUTO"
+            container.streams.video[0].codec_context.thread_count = threads
             for n, _ in enumerate(container.decode(video=0), 1):
                 if n == frames:
                     break
+
+    return work
+
+
+def read_memory(mib: int, threads: int) -> Work:
+    """Adds up an array far larger than the caches, each thread a part of it."""
+    import numba
+    import numpy as np
+
+    @numba.njit(nogil=True, boundscheck=False)  # type: ignore[untyped-decorator, unused-ignore]
+    def add(values: Any) -> Any:
+        total = np.uint64(0)
+        for n in range(values.size):
+            total += values[n]
+        return total
+
+    parts = np.array_split(np.ones(mib << 17, np.uint64), threads)
+    pool = ThreadPoolExecutor(threads)
+
+    def work() -> float:
+        return float(sum(pool.map(add, parts)))
+
+    return work
+
+
+def read_file(ref: str, dist: str, block: int, frames: int, threads: int) -> Work:
+    """Reads both files by position, frames in turn over the threads, each into a buffer of its own; looks at nothing."""
+    import numpy as np
+
+    files = [os.open(path, os.O_RDONLY) for path in (ref, dist)]
+    pool = ThreadPoolExecutor(threads)
+    buffers = [[np.full(block, 1, np.uint8) for _ in files] for _ in range(threads)]
+
+    def read(thread: int) -> int:
+        return sum(
+            os.preadv(file, [buffer], n * block)
+            for n in range(thread, frames, threads)
+            for file, buffer in zip(files, buffers[thread], strict=True)
+        )
+
+    def work() -> float:
+        return float(sum(pool.map(read, range(threads))))
+
+    return work
+
+
+def matmul(side: int, dtype: str, threads: int) -> Work:
+    """Two square matrices of torch, multiplied: 2 side^3 operations."""
+    import torch
+
+    torch.set_num_threads(threads)
+    a, b = (torch.ones(side, side, dtype=getattr(torch, dtype)) for _ in range(2))
+
+    def work() -> None:
+        torch.mm(a, b)
 
     return work
 
@@ -121,7 +182,8 @@ def piq_ssim(ref: str, dist: str, frames: int, threads: int = 2) -> Work:
     return work
 
 
-TASKS = {f.__name__: f for f in (measure, decode, skimage_ssim, torch_ssim, piq_ssim)}
+_TASKS = (measure, decode, read_memory, read_file, matmul, skimage_ssim, torch_ssim, piq_ssim)
+TASKS = {f.__name__: f for f in _TASKS}
 
 
 def main() -> None:
@@ -135,9 +197,11 @@ def main() -> None:
         print(json.dumps({"missing": str(error)}), file=say, flush=True)
         return
     print(json.dumps({"ready": True}), file=say, flush=True)
-    for _ in sys.stdin:
+    for line in sys.stdin:
+        other = json.loads(line)
+        once = TASKS[other.pop("task")](**other) if other else work
         started = time.perf_counter()
-        value = work()
+        value = once()
         print(json.dumps({"seconds": time.perf_counter() - started, "value": value}), file=say, flush=True)
 
 
