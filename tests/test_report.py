@@ -59,6 +59,12 @@ def test_harmonic_mean_is_undefined_at_minus_one():
     assert math.isnan(pool(np.array([-1.0, 0.5]))["harmonic_mean"])
 
 
+@pytest.mark.filterwarnings("error")
+def test_values_beyond_all_measure_are_pooled_without_a_word():
+    got = pool(np.array([-1e300, 1e300]), squared_error=True)
+    assert got["max"] == 1e300 and got["std"] == math.inf and got["mse_pooled"] == -math.inf
+
+
 def test_identical_frames_are_null_and_count_at_the_ceiling():
     report = make([40.0, math.inf, 50.0])
     document = json.loads(text(report, "json"))

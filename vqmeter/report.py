@@ -29,7 +29,7 @@ _ORDER_STATISTICS = {"min", "max", *_PERCENTILES}
 def pool(values: NDArray[np.float64], squared_error: bool = False, cap: float | None = None) -> dict[str, float]:
     """All statistics of one score's values, (N,) float64; `cap` stands for infinite ones."""
     capped = values if cap is None else np.minimum(values, cap)
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         stats = {
             "score": float(capped.mean()), "mean": float(capped.mean()), "harmonic_mean": _harmonic_mean(capped),
             "min": float(capped.min()), "max": float(capped.max()), "std": float(capped.std()),
