@@ -8,7 +8,12 @@ common="--label vmaf --splits column:part --precision bf16 --threads 1"
 train() { name=$1 spec=$2; shift 2; vqmeter train "$spec" "$material/table.csv" $common -o "$out/$name.safetensors" "$@"; }
 
 train vsfa vsfa:backbone=resnet18:scratch=true:width=0.5:stages=2:end_to_end=true:crop=160:features=16 --epochs 32
-train rankiqa rankiqa:network=vgg16-pool:width=0.125:scratch=true:stage=joint:crop=128:frames=6 --epochs 24
+# RankIQA learns labels first, then goes on with pictures of 19 types of distortion whose order it learns beside them.
+train rankiqa_labels rankiqa:network=vgg16-pool:width=0.125:scratch=true:stage=joint:crop=128:frames=6 --epochs 24
+python3 "$(dirname "$0")/stills.py" "$material" train "$out/stills"
+vqmeter distort "$out/stills" "$out/ladders"
+train rankiqa "rankiqa:network=vgg16-pool:width=0.125:stage=joint:crop=128:frames=6:ladders=$out/ladders:beside=3" \
+  --init "$out/rankiqa_labels.safetensors" --epochs 14
 train cnn3d_lstm cnn3d_lstm:preset=stats:hidden=128-64:crop=96:clips=2:groups=4:columns=2:rows=2:videos=160:lstm_epochs=40 --epochs 8
 train c3d c3d:scratch=true:view=crops:width=0.125:layer=blocks:hidden=64:detail=true:rounds=4 --epochs 20
 train dipqa dipqa:size=pooled:patch=64:scratch=true:width=0.25:fusion=absolute:variants=6:patches=8:loss=l1 --epochs 10 --batch 96 --rate 1e-3
