@@ -21,6 +21,7 @@ from vqmeter.devices import resolve_device
 from vqmeter.environment import environment, peak_rss_mib, redact
 from vqmeter.errors import InputError, UsageError, VqmeterError
 from vqmeter.inputs import first_signatures, lag, open_input, opened
+from vqmeter.memory import hold_memory
 from vqmeter.metric import Chosen, Context, Stream, choose
 from vqmeter.on_reference import add_differences, with_references
 from vqmeter.report import Report, Result, Series
@@ -67,6 +68,7 @@ class OnePass:
     def run(self, argv: list[str]) -> Report:
         """Measure everything; errors of single files stay in their results."""
         started = time.perf_counter()
+        hold_memory()
         ref, dists = self._paths
         report = Report("nr" if ref is None else "fr", redact(argv), {})
         report.results = self._measure(range(len(dists))) if self.settings.cache is None else self._kept(self.settings.cache)

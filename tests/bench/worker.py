@@ -22,7 +22,8 @@ class MissingError(Exception):
 
 def measure(ref: str, dist: str, metrics: str, frames: int | None = None, pix_fmt: str = "yuv420p", threads: int = 0,
             size: str = "1920x1080", score: str | None = None) -> Work:  # fmt: skip
-    """vqmeter's Python API; gives a score, or else the mean of the first one."""
+    """What the command line does, without its start-up; gives a score, or else the mean of the first one."""
+    import vqmeter.cli  # noqa: F401  # in its processes freed memory is kept
     from vqmeter import measure as vqmeter_measure
 
     raw = {"size": size, "pix_fmt": pix_fmt, "rate": 25}

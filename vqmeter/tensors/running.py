@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
 from vqmeter.errors import DeviceError, UsageError
+from vqmeter.memory import hold_memory
 from vqmeter.metric import Context
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of mallopt(3)
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 T = TypeVar("T")
 M = TypeVar("M", bound=nn.Module)
@@ -56,19 +53,6 @@ def place(module: M, context: Context) -> M:
         if parameter.dim() == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
     return placed
-
-
-@lru_cache(maxsize=1)
-def hold_memory() -> None:
-    """Let glibc keep what networks free, on the command line: handing large blocks back and taking them again, page by
-    page, costs more than a small network's arithmetic. Elsewhere and for other C libraries nothing is changed.
-    """
-    if sys.platform != "linux" or "vqmeter.cli" not in sys.modules:
-        return
-    with suppress(OSError, AttributeError):
-        libc = ctypes.CDLL(None)
-        for parameter in (_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD):
-            libc.mallopt(parameter, 1 << 30)
 
 
 def fold_norms(module: nn.Module) -> None:
