@@ -41,7 +41,7 @@ class Bound:
         return f"{self.share * 100:.0f} % of {_BOUNDS[self.by]}"
 
 
-_BOUNDS = {"memory": "memory bandwidth", "decoding": "bare decoding", "flops": "peak FLOP/s"}
+_BOUNDS = {"memory": "memory bandwidth", "decoding": "bare decoding", "flops": "torch's matrix product"}
 
 
 @dataclass(frozen=True)
