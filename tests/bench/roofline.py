@@ -1,4 +1,4 @@
-"""What bounds the rows on this machine: memory bandwidth, bare decoding, the FLOP/s of a matrix product, all measured in the same run.
+"""What bounds the rows on this machine, measured in the same run: memory bandwidth, bare decoding, a matrix product's FLOP/s.
 
 A metric over raw files must at least bring every byte of them through memory once; one over coded files must at least
 decode them; a network must at least do its multiplications. The best of five rounds is the bound. Reading the files by
