@@ -18,7 +18,7 @@ import os
 import stat
 from array import array
 from collections.abc import Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +134,4 @@ def _weights(chosen: Chosen) -> list[str]:
     """The hashes of the weight files that a metric hangs on."""
     from vqmeter.weights import hashes
 
-    metric: Any = getattr(chosen.metric, "metric", chosen.metric)
-    if "weights" not in {f.name for f in fields(metric)}:
-        return []
-    return hashes(chosen.name, metric.weights)
+    return hashes(chosen.name, chosen.metric.weights) if hasattr(chosen.metric, "weights") else []

@@ -35,6 +35,11 @@ class OnReference:
     def prefers_cuda(self) -> bool:
         return self.metric.prefers_cuda
 
+    @property
+    def weights(self) -> str | None:
+        """As the metric's; it has the attribute where the metric has it."""
+        return cast(Any, self.metric).weights  # type: ignore[no-any-return]
+
     def scales(self) -> Mapping[str, Scale]:
         return {name + SUFFIX: scale for name, scale in self.metric.scales().items()}
 

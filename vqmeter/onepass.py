@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import fields, replace
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -295,7 +295,7 @@ def _check_paths(ref: str | None, dists: list[str], settings: Settings) -> None:
 
 def _with_weights(model: Chosen, weights: str) -> Chosen:
     """`model` with the weights named for all, unless it names its own or has none."""
-    if "weights" in model.options or "weights" not in {f.name for f in fields(model.metric)}:  # type: ignore[arg-type]
+    if "weights" in model.options or not hasattr(model.metric, "weights"):
         return model
     return replace(model, metric=replace(model.metric, weights=weights))  # type: ignore[type-var]
 

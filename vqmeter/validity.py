@@ -7,8 +7,7 @@ of a few of them. Each warning names what to do about it. None changes a score.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, fields
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -143,12 +142,7 @@ def of_input(role: str, info: VideoInfo, chosen: Sequence[Chosen]) -> Iterator[s
     """What is to be said of the reference or the distorted as it is described, by itself."""
     if info.field_order not in (None, "progressive"):
         yield f"the {role} is interlaced ({info.field_order}): its frames hold two moments each; --deinterlace makes them one"
-    learned = [c.key for c in chosen if c.name.startswith("vmaf") or _has_weights(c)]
+    learned = [c.key for c in chosen if c.name.startswith("vmaf") or hasattr(c.metric, "weights")]
     if info.transfer in _HDR and learned:
         yield (f"the {role} is hdr ({_HDR[info.transfer]}), and {', '.join(learned)} learned from SDR pictures: "
                "bring it to SDR first, as ffmpeg -vf zscale=transfer=linear,tonemap,zscale=transfer=bt709 does")  # fmt: skip
-
-
-def _has_weights(chosen: Chosen) -> bool:
-    metric: Any = getattr(chosen.metric, "metric", chosen.metric)
-    return "weights" in {f.name for f in fields(metric)}

@@ -18,9 +18,8 @@ from typing import Any
 
 from vqmeter import __version__
 from vqmeter.errors import InputError, MissingInputError, WeightsError
-from vqmeter.metric import choose
 from vqmeter.sources import is_sequence
-from vqmeter.weights import hashes
+from vqmeter.weights import hashes_of
 from vqmeter.weights.manifest import sha256
 
 
@@ -36,12 +35,7 @@ def made_by(options: Mapping[str, Any]) -> str:
 
 @lru_cache(maxsize=1024)
 def _made_by(metrics: tuple[str, ...], models: tuple[str, ...], named: str | None) -> str:
-    found: list[str] = []
-    for family, specs in (("fr", metrics), ("nr", models)):
-        for chosen in choose(family, specs) if specs else ():
-            if hasattr(chosen.metric, "weights"):
-                found += hashes(chosen.name, chosen.metric.weights or (named if family == "nr" else None))
-    return digest([__version__, found])
+    return digest([__version__, hashes_of(metrics, models, named)])
 
 
 def facts(path: str) -> dict[str, Any]:

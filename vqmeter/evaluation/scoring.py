@@ -6,7 +6,6 @@ key holds: the files' sizes and times, the metrics and models, the weights, the 
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -44,7 +43,9 @@ def score_dataset(
     made_by = {"metrics": list(metrics), "models": list(models), "vqmeter": __version__,
                **{k: v for k, v in (options or {}).items() if k not in ("threads", "batch") and v is not None}}  # fmt: skip
     if cache:
-        made_by["files"] = _files(metrics, models, (options or {}).get("weights"))
+        from vqmeter.weights import hashes_of
+
+        made_by["files"] = hashes_of(metrics, models, (options or {}).get("weights"))
     known = _read(cache)
     results: dict[int, dict[str, Any]] = {}
     for n, item in enumerate(items):
@@ -60,21 +61,6 @@ def score_dataset(
             if progress:
                 progress(len(results), len(items))
     return from_results([results[n] for n in sorted(results)], keys, dataset.name)
-
-
-def _files(metrics: Sequence[str], models: Sequence[str], named: str | None) -> list[str]:
-    """The hashes of the weight files that scores hang on; of a missing one nothing, measuring will tell."""
-    from vqmeter.errors import WeightsError
-    from vqmeter.metric import choose
-    from vqmeter.weights import find
-
-    found = []
-    for family, specs in (("fr", metrics), ("nr", models)):
-        for chosen in choose(family, specs) if specs else ():
-            if hasattr(chosen.metric, "weights"):
-                with contextlib.suppress(WeightsError):
-                    found.append(find(chosen.name, chosen.metric.weights or (named if family == "nr" else None)).sha256)
-    return found
 
 
 def _measure(todo: Sequence[tuple[int, Item]], metrics: Sequence[str], models: Sequence[str], options: Mapping[str, Any],

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from vqmeter import writers
 from vqmeter.errors import InputError, MissingInputError, VqmeterError
 from vqmeter.metric import NAMES, Scale, Score, metric_class
 from vqmeter.report import SCHEMA, STATISTICS, Report, Result, Series
@@ -51,9 +52,9 @@ def _text(path: str) -> str:
     """The text of a report; file names in it may be of bytes that are no UTF-8."""
     try:
         if path == "-":
-            text = sys.stdin.buffer.read().decode("utf-8-sig", "surrogateescape")
+            text = sys.stdin.buffer.read().decode("utf-8-sig", writers.NAMES)
         else:
-            with open(path, encoding="utf-8-sig", errors="surrogateescape") as file:
+            with open(path, encoding="utf-8-sig", errors=writers.NAMES) as file:
                 text = file.read()
     except FileNotFoundError:
         raise MissingInputError(f"{path}: no such file") from None

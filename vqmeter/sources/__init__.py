@@ -129,6 +129,16 @@ def _peek(path: str) -> tuple[BinaryIO | None, bytes]:
     return (None, head) if plain else (Prefixed(head, stream), head)
 
 
+def check_pixels(name: str, width: int, height: int, most: int) -> None:
+    """Refuse what is too large before memory is taken for it.
+
+    Raises
+        DecodeError: more than `most` pixels.
+    """
+    if width * height > most:
+        raise DecodeError(f"{name}: {width}x{height} is more than --max-pixels {most} allows")
+
+
 def at_most(frames: Iterator[T], limit: int | None, name: str) -> Iterator[T]:
     """`frames`, of which there may be `limit`.
 

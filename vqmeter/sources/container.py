@@ -19,7 +19,7 @@ import av
 
 from vqmeter.errors import DecodeError, DeviceError, MissingInputError, UsageError, VqmeterError
 from vqmeter.frames import Frame, PixelFormat, VideoInfo
-from vqmeter.sources import InputOptions, at_most, is_sequence, name_of
+from vqmeter.sources import InputOptions, at_most, check_pixels, is_sequence, name_of
 from vqmeter.sources.matroska import missing_bytes
 from vqmeter.sources.pictures import planes_of
 
@@ -96,9 +96,7 @@ class ContainerSource:
         stream = max(known, key=lambda s: (bool(s.disposition & av.stream.Disposition.default), s.width * s.height))
         if len(moving) > 1:
             self._notes.append(f"{len(moving)} video streams, stream {stream.index} is measured")
-        if stream.width * stream.height > self._options.max_pixels:
-            raise DecodeError(f"{self._name}: {stream.width}x{stream.height} is more than --max-pixels "
-                              f"{self._options.max_pixels} allows")  # fmt: skip
+        check_pixels(self._name, stream.width, stream.height, self._options.max_pixels)
         stream.thread_type = "AUTO"
         stream.codec_context.thread_count = self._options.threads
         stream.codec_context.options = {"max_pixels": str(self._options.max_pixels)}

@@ -7,9 +7,9 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
-from vqmeter.errors import DecodeError, UsageError
+from vqmeter.errors import UsageError
 from vqmeter.frames import PixelFormat
-from vqmeter.sources import InputOptions, name_of
+from vqmeter.sources import InputOptions, check_pixels, name_of
 
 DEFAULT_RATE = Fraction(25)
 _NAMED_SIZES = {"qcif": (176, 144), "cif": (352, 288), "4cif": (704, 576)}
@@ -46,8 +46,7 @@ def raw_geometry(path: str, options: InputOptions) -> Geometry:
     if options.rate is None and rate is not None:
         guessed.append(f"rate {rate}")
     width, height = options.size or size or (0, 0)
-    if width * height > options.max_pixels:
-        raise DecodeError(f"{name_of(path)}: {width}x{height} is more than --max-pixels {options.max_pixels} allows")
+    check_pixels(name_of(path), width, height, options.max_pixels)
     name = options.pix_fmt or pix_fmt or "yuv420p"
     return Geometry(width, height, pixel_format(name), options.rate or rate or DEFAULT_RATE,
                     bool(options.rate or rate), tuple(guessed))  # fmt: skip

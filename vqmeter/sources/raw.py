@@ -18,7 +18,7 @@ import numpy as np
 
 from vqmeter.errors import DecodeError
 from vqmeter.frames import Frame, PixelFormat, Plane, VideoInfo
-from vqmeter.sources import Y4M_MAGIC, InputOptions, at_most, name_of
+from vqmeter.sources import Y4M_MAGIC, InputOptions, at_most, check_pixels, name_of
 from vqmeter.sources.geometry import DEFAULT_RATE, raw_geometry
 
 _FRAME = b"FRAME\n"
@@ -82,8 +82,7 @@ def _parse_y4m(path: str, line: bytes, options: InputOptions) -> VideoInfo:
         raise DecodeError(f"{name}: the Y4M header '{line.decode('latin-1').strip()[:80]}' is broken") from None
     if width < 1 or height < 1:
         raise DecodeError(f"{name}: the Y4M header says {width}x{height}, which is no picture")
-    if width * height > options.max_pixels:
-        raise DecodeError(f"{name}: {width}x{height} is more than --max-pixels {options.max_pixels} allows")
+    check_pixels(name, width, height, options.max_pixels)
     fmt = _y4m_format(tags.get("C", "420"))
     if fmt is None:
         raise DecodeError(f"{name}: unknown Y4M colour space 'C{tags['C'][:40]}'")

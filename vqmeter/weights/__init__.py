@@ -24,10 +24,10 @@ torch before a file is read.
 from __future__ import annotations
 
 from vqmeter.weights.files import State, build, save
-from vqmeter.weights.lookup import catalogue, find, hashes, load, load_arrays, load_with_backbone, verify
+from vqmeter.weights.lookup import catalogue, find, hashes, hashes_of, load, load_arrays, load_with_backbone, verify
 from vqmeter.weights.manifest import Label, Weights, places
 
 __all__ = [
-    "Label", "State", "Weights", "build", "catalogue", "find", "hashes", "load", "load_arrays", "load_with_backbone", "places",
-    "save", "verify",
+    "Label", "State", "Weights", "build", "catalogue", "find", "hashes", "hashes_of", "load", "load_arrays",
+    "load_with_backbone", "places", "save", "verify",
 ]  # fmt: skip

@@ -6,10 +6,11 @@ import contextlib
 import dataclasses
 import difflib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from vqmeter.errors import WeightsError
+from vqmeter.metric import choose
 from vqmeter.weights import files, manifest, published
 from vqmeter.weights.files import Arrays, State
 from vqmeter.weights.manifest import SUFFIXES, Weights, entries, forget_hashes, places, sha256
@@ -88,6 +89,16 @@ def hashes(name: str, choice: str | Path | None = None) -> list[str]:
         beside = weights.path.parent if weights.path else None
         return [weights.sha256, *(find(backbone, beside=beside).sha256 for backbone in weights.needs)]
     return []
+
+
+def hashes_of(metrics: Sequence[str], models: Sequence[str], named: str | None) -> list[str]:
+    """`hashes` of all that specs choose, `named` standing for weights that a model's does not name."""
+    found: list[str] = []
+    for family, specs in (("fr", metrics), ("nr", models)):
+        for chosen in choose(family, specs) if specs else ():
+            if hasattr(chosen.metric, "weights"):
+                found += hashes(chosen.name, chosen.metric.weights or (named if family == "nr" else None))
+    return found
 
 
 def _read(weights: Weights) -> State:
