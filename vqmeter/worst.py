@@ -91,9 +91,8 @@ def to_rgb(frame: Frame) -> NDArray[np.uint8]:
     from vqmeter.kernels.rows import rows
 
     fmt, planes = frame.info.pix_fmt, [rows(plane) for plane in frame.planes]
-    y, cb, cr = planes if len(planes) == 3 else (planes[0],) * 3
     sub = (fmt.sub_x, fmt.sub_y) if fmt.family == "yuv" else (0, 0)
     matrix = rgb_matrix(fmt, colour(frame.info)).astype(np.float32)
-    picture = rgb(y, cb, cr, frame.info.width, *sub, matrix)
+    picture = rgb(planes if len(planes) == 3 else planes * 3, frame.info.width, *sub, matrix)
     out: NDArray[np.uint8] = np.rint(picture.transpose(1, 2, 0) * 255).astype(np.uint8)
     return out

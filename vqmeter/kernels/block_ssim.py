@@ -16,8 +16,9 @@ Quotients are summed as FFmpeg does, or its last digit would differ in one value
 above that in float32 along a row, from the left. (Found by comparing both with its logs.)
 """
 
-import numba
 import numpy as np
+
+from vqmeter.kernels.compiled import compiled
 
 SQUARE = 4
 BLOCK = 2 * SQUARE
@@ -34,8 +35,9 @@ def block_ssim(ref: np.ndarray, dist: np.ndarray, width: int, depth: int) -> flo
     be 8 at least: unchecked.
     """
     c1, c2 = constants(depth)
-    integer = np.int32 if ref.itemsize == 1 else np.int64
-    return float(_mean(ref, dist, width, np.empty(3 * PITCH, integer), integer(c1), integer(c2)))
+    integer, across = np.int32 if ref.itemsize == 1 else np.int64, width // SQUARE
+    squares = np.empty((2, 3, across), integer)
+    return float(_mean(ref, dist, width, c1, c2, np.empty(3 * PITCH, integer), *squares, np.empty(across - 1, np.float32)))
 
 
 def constants(depth: int) -> tuple[int, int]:
@@ -44,11 +46,10 @@ def constants(depth: int) -> tuple[int, int]:
     return int(0.01 * 0.01 * peak * peak * SAMPLES + 0.5), int(0.03 * 0.03 * peak * peak * SAMPLES * (SAMPLES - 1) + 0.5)
 
 
-@numba.njit(nogil=True, cache=True)
-def _mean(ref, dist, width, columns, c1, c2):
+@compiled
+def _mean(ref, dist, width, c1, c2, columns, above, below, row):
     across, down = width // SQUARE, ref.shape[0] // SQUARE
-    above, below = np.empty((3, across), columns.dtype), np.empty((3, across), columns.dtype)
-    row = np.empty(across - 1, np.float32)
+    c1, c2 = columns.dtype.type(c1), columns.dtype.type(c2)
     total = 0.0
     for i in range(down):
         above, below = below, above
@@ -63,7 +64,7 @@ def _mean(ref, dist, width, columns, c1, c2):
     return total / ((across - 1) * (down - 1))
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _columns(ref, dist, start, stop, sums):
     """Sums down the first four rows. Eight rows and one array of sums: as many alias checks as LLVM makes."""
     integer, shift = sums.dtype.type, sums.itemsize * 4
@@ -78,13 +79,13 @@ def _columns(ref, dist, start, stop, sums):
         sums[i + _PRODUCT] = a * e + b * f + c * g + d * h
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _fours(columns, out):
     for j in range(out.size):
         out[j] = columns[4 * j] + columns[4 * j + 1] + columns[4 * j + 2] + columns[4 * j + 3]
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _similarities(above, below, c1, c2, out):
     """SSIM of the blocks of two rows of squares."""
     integer, shift = above.dtype.type, above.itemsize * 4
@@ -101,7 +102,7 @@ def _similarities(above, below, c1, c2, out):
         out[j] = over / under
 
 
-@numba.njit(nogil=True, cache=True, fastmath={"reassoc"})
+@compiled(fastmath={"reassoc"})
 def _sum64(values):
     total = 0.0
     for value in values:
@@ -109,7 +110,7 @@ def _sum64(values):
     return total
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _sum32(values):
     total = np.float32(0)
     for value in values:

@@ -7,8 +7,10 @@ sums darken, and a window starts `F - 1 - F // 2` before its first sample. Such 
 is read once. Sums are returned undivided: whole numbers, exact in float32 below 2^24, so for every F to 16 at 16 bits.
 """
 
-import numba
 import numpy as np
+from numpy.typing import NDArray
+
+from vqmeter.kernels.compiled import compiled
 
 
 def factor(width: int, height: int) -> int:
@@ -16,25 +18,27 @@ def factor(width: int, height: int) -> int:
     return max(1, (2 * min(width, height) + 256) // 512)
 
 
-@numba.njit(nogil=True, cache=True)
-def box_sum(plane: np.ndarray, width: int, factor: int) -> np.ndarray:
+def box_sum(plane: np.ndarray, width: int, factor: int) -> NDArray[np.float32]:
     """Window sums of the first `width` columns of a `(h, pitch)` plane: `(ceil(h / F), ceil(width / F))` float32."""
+    out = np.empty((-(-plane.shape[0] // factor), -(-width // factor)), np.float32)
+    _box_sum(plane, width, factor, np.empty((out.shape[1] + 1) * factor, np.int32), out)
+    return out
+
+
+@compiled
+def _box_sum(plane, width, factor, sums, out):
     h = plane.shape[0]
-    rows, columns = -(-h // factor), -(-width // factor)
     lead = factor - 1 - factor // 2
-    out = np.zeros((rows, columns), np.float32)
-    sums = np.zeros((columns + 1) * factor, np.int32)
-    for i in range(rows):
+    for i in range(out.shape[0]):
         sums[:] = 0
         for y in range(max(0, i * factor - lead), min(h, (i + 1) * factor - lead)):
             row, to = plane[y, :width], sums[lead : lead + width]
             for x in range(width):
                 to[x] = np.int32(to[x] + np.int32(row[x]))
         fold(sums, factor, out[i])
-    return out
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def fold(sums, factor, out):
     """Sums of every `factor` neighbours of a row: `out` may be shorter than the row allows."""
     if factor == 1:

@@ -10,8 +10,9 @@ gradient; local maxima above `low` times the largest magnitude are edges if join
 import math
 from functools import lru_cache
 
-import numba
 import numpy as np
+
+from vqmeter.kernels.compiled import compiled
 
 
 def edges(picture: np.ndarray, sigma: float, low: float, high: float, side: int) -> np.ndarray:
@@ -19,7 +20,17 @@ def edges(picture: np.ndarray, sigma: float, low: float, high: float, side: int)
     smooth, slope = _kernels(sigma)
     picture = picture - picture[0, 0]  # a flat picture gives exact zeros
     across, down = _filtered(picture, slope, smooth), _filtered(picture, smooth, slope)
-    return _traced(across, down, low, high, (side - 1) // 2, side // 2)
+    size = np.sqrt(across * across + down * down)
+    found, grown = np.zeros((2, *picture.shape), np.uint8)
+    stack = np.empty(picture.size, np.int64)
+    _trace(across, down, size, low * size.max(), high * size.max(), (side - 1) // 2, side // 2, found, stack, grown)
+    return grown
+
+
+def _filtered(picture: np.ndarray, along_rows: np.ndarray, along_columns: np.ndarray) -> np.ndarray:
+    middle, out = np.zeros((2, *picture.shape))
+    _filter(picture, along_rows, along_columns, np.empty(picture.shape[1] + along_rows.size - 1), middle, out)
+    return out
 
 
 @lru_cache(maxsize=4)
@@ -32,14 +43,14 @@ def _kernels(sigma: float) -> tuple[np.ndarray, np.ndarray]:
     return smooth, slope / slope[slope > 0].sum()
 
 
-@numba.njit(nogil=True, cache=True, fastmath={"contract", "nsz", "reassoc"})
-def _filtered(x, along_rows, along_columns):
+@compiled(fastmath={"contract", "nsz", "reassoc"})
+def _filter(x, along_rows, along_columns, wide, middle, out):
     h, w = x.shape
     reach = along_rows.size // 2 - 1  # back; one more ahead
-    wide = np.empty(w + along_rows.size - 1)
-    middle, out = np.zeros((h, w)), np.zeros((h, w))
     for y in range(h):
-        wide[:reach], wide[reach : reach + w], wide[reach + w :] = x[y, 0], x[y], x[y, w - 1]
+        wide[:reach], wide[reach + w :] = x[y, 0], x[y, w - 1]
+        for i in range(w):
+            wide[reach + i] = x[y, i]
         to = middle[y]
         for k in range(along_rows.size):
             weight, shifted = along_rows[k], wide[k : k + w]
@@ -51,26 +62,20 @@ def _filtered(x, along_rows, along_columns):
             weight, row = along_columns[k], middle[min(max(y + k - reach, 0), h - 1)]
             for i in range(w):
                 to[i] += weight * row[i]
-    return out
 
 
-@numba.njit(nogil=True, cache=True)
-def _traced(across, down, low, high, before, after):
+@compiled
+def _trace(across, down, size, low, high, before, after, found, stack, grown):
     h, w = across.shape
-    size = np.sqrt(across * across + down * down)
-    peak = size.max()
-    found = np.zeros((h, w), np.uint8)
-    stack = np.empty(h * w, np.int64)
     top = 0
     for y in range(1, h - 1):
         for x in range(1, w - 1):
-            if size[y, x] > low * peak and _is_crest(across, down, size, y, x):
+            if size[y, x] > low and _is_crest(across, down, size, y, x):
                 found[y, x] = 1
-                if size[y, x] > high * peak:
+                if size[y, x] > high:
                     found[y, x] = 2
                     stack[top] = y * w + x
                     top += 1
-    grown = np.zeros((h, w), np.uint8)
     while top:
         top -= 1
         y, x = stack[top] // w, stack[top] % w
@@ -81,10 +86,9 @@ def _traced(across, down, low, high, before, after):
                     found[i, j] = 2
                     stack[top] = i * w + j
                     top += 1
-    return grown
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _is_crest(across, down, size, y, x):
     gx, gy = across[y, x], down[y, x]
     sx, sy = (1 if gx > 0 else -1), (1 if gy > 0 else -1)

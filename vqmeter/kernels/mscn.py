@@ -15,8 +15,9 @@ Source: Mittal, Moorthy, Bovik, "No-Reference Image Quality Assessment in the Sp
 doi:10.1109/TIP.2012.2214050; that neighbours go round is in the authors' program alone.
 """
 
-import numba
 import numpy as np
+
+from vqmeter.kernels.compiled import compiled
 
 RADIUS = 3
 _gauss = np.exp(-0.5 * (np.arange(RADIUS + 1) / (7 / 6)) ** 2)
@@ -26,7 +27,6 @@ MIDDLE = np.float32(127.5)
 SIGNALS, SUMS = 5, 5
 
 
-@numba.njit(nogil=True, cache=True)
 def mscn(picture: np.ndarray, deviation: np.ndarray | None) -> np.ndarray:
     """MSCN samples of a `(h + 6, w + 6)` picture with a margin of 3 samples all round.
 
@@ -37,19 +37,24 @@ def mscn(picture: np.ndarray, deviation: np.ndarray | None) -> np.ndarray:
     """
     height, width = picture.shape
     out = np.empty((height - 2 * RADIUS, width - 2 * RADIUS), np.float32)
-    mean, square = np.empty(width, np.float32), np.empty(width, np.float32)
+    none = np.empty((0, 0), np.float32)
+    _mscn(picture, *np.empty((2, width), np.float32), none if deviation is None else deviation, out)
+    return out
+
+
+@compiled
+def _mscn(picture, mean, square, deviation, out):
     for y in range(out.shape[0]):
         middle = picture[y + RADIUS]
         _begin(middle, mean, square)
         for k in range(1, RADIUS + 1):
             _add_rows(picture[y + RADIUS - k], middle, picture[y + RADIUS + k], WEIGHTS[k], mean, square)
         _normalise(middle[RADIUS:], mean, square, out[y])
-        if deviation is not None:
+        if deviation.size:
             _deviate(mean, square, deviation[y])
-    return out
 
 
-@numba.njit(nogil=True, cache=True, fastmath={"contract"})
+@compiled(fastmath={"contract"})
 def _begin(row, mean, square):
     for x in range(row.size):
         v = row[x] - MIDDLE
@@ -57,7 +62,7 @@ def _begin(row, mean, square):
         square[x] = v * v
 
 
-@numba.njit(nogil=True, cache=True, fastmath={"contract"})
+@compiled(fastmath={"contract"})
 def _add_rows(above, middle, below, weight, mean, square):
     for x in range(middle.size):
         a, b, v = above[x] - MIDDLE, below[x] - MIDDLE, middle[x] - MIDDLE
@@ -65,7 +70,7 @@ def _add_rows(above, middle, below, weight, mean, square):
         square[x] += weight * ((a * a + b * b) - np.float32(2) * (v * v))
 
 
-@numba.njit(nogil=True, cache=True, fastmath={"contract"})
+@compiled(fastmath={"contract"})
 def _across(v, x):
     """The window along seven samples from `x` on."""
     twice = v[x + 3] + v[x + 3]
@@ -73,27 +78,26 @@ def _across(v, x):
     return v[x + 3] + (WEIGHTS[3] * ((v[x] + v[x + 6]) - twice) + WEIGHTS[2] * far + WEIGHTS[1] * near)
 
 
-@numba.njit(nogil=True, cache=True, fastmath={"contract"})
+@compiled(fastmath={"contract"})
 def _moments_at(mean, square, x):
     """Mean, less the middle of the scale, and deviation of a window."""
     mu = _across(mean, x)
     return mu, np.sqrt(max(_across(square, x) - mu * mu, np.float32(0)))
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
+@compiled(error_model="numpy", fastmath={"contract"})
 def _normalise(row, mean, square, out):
     for x in range(out.size):
         mu, sigma = _moments_at(mean, square, x)
         out[x] = (row[x] - MIDDLE - mu) / (sigma + np.float32(1))
 
 
-@numba.njit(nogil=True, cache=True, fastmath={"contract"})
+@compiled(fastmath={"contract"})
 def _deviate(mean, square, out):
     for x in range(out.size):
         out[x] = _moments_at(mean, square, x)[1]
 
 
-@numba.njit(nogil=True, cache=True)
 def half(picture: np.ndarray) -> np.ndarray:
     """A picture at half its size by MATLAB's antialiased bicubic, `imresize(x, 0.5)` without rounding; borders mirrored.
 
@@ -104,7 +108,13 @@ def half(picture: np.ndarray) -> np.ndarray:
     """
     height, width = picture.shape
     out = np.empty((-(-height // 2), -(-width // 2)), np.float32)
-    row = np.empty(2 * out.shape[1] + 6, np.float32)
+    _half(picture, np.empty(2 * out.shape[1] + 6, np.float32), out)
+    return out
+
+
+@compiled
+def _half(picture, row, out):
+    height, width = picture.shape
     for y in range(out.shape[0]):
         row[:] = 0
         for k in range(4):
@@ -115,22 +125,21 @@ def half(picture: np.ndarray) -> np.ndarray:
         for k in range(row.size - 3 - width):
             row[3 + width + k] = row[2 + width - k]
         _halve(row, out[y])
-    return out
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _mirror(y, height):
     """Which row lies at `y`, the border rows doubled."""
     return -1 - y if y < 0 else 2 * height - 1 - y if y >= height else y
 
 
-@numba.njit(nogil=True, cache=True, fastmath={"contract"})
+@compiled(fastmath={"contract"})
 def _add_pair(above, below, weight, row):
     for x in range(row.size):
         row[x] += weight * (above[x] + below[x])
 
 
-@numba.njit(nogil=True, cache=True, fastmath={"contract"})
+@compiled(fastmath={"contract"})
 def _halve(row, out):
     for x in range(out.size):
         at = 2 * x
@@ -138,7 +147,6 @@ def _halve(row, out):
         out[x] = far + (HALF[1] * (row[at + 2] + row[at + 5]) + HALF[0] * (row[at + 3] + row[at + 4]))
 
 
-@numba.njit(nogil=True, cache=True)
 def moments(samples: np.ndarray, height: int, width: int) -> np.ndarray:
     """Sums over the blocks of `height` x `width` that fit into `(h, w)` MSCN samples, row by row.
 
@@ -146,10 +154,15 @@ def moments(samples: np.ndarray, height: int, width: int) -> np.ndarray:
         `(blocks, 5, 5)` float64: of m and the products with the left, upper, upper left and lower left neighbour,
         the sums of |v|, v^2 and v|v| and the numbers of v > 0 and v < 0.
     """
-    down, across = samples.shape[0] // height, samples.shape[1] // width
-    out = np.zeros((down * across, SIGNALS, SUMS))
-    ones = np.ones(width, np.float32)
-    for block in range(down * across):
+    out = np.zeros((samples.shape[0] // height * (samples.shape[1] // width), SIGNALS, SUMS))
+    _moments(samples, height, width, np.ones(width, np.float32), out)
+    return out
+
+
+@compiled
+def _moments(samples, height, width, ones, out):
+    across = samples.shape[1] // width
+    for block in range(out.shape[0]):
         top, left = block // across * height, block % across * width
         above = samples[top + height - 1, left : left + width]
         for y in range(top, top + height):
@@ -160,17 +173,16 @@ def moments(samples: np.ndarray, height: int, width: int) -> np.ndarray:
             _sum_shifted(row, above, out[block, 3])
             _sum_shifted(above, row, out[block, 4])
             above = row
-    return out
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _sum_shifted(row, other, sums):
     """Of the products of `row` with what lies left of it in `other`."""
     _sum(row[1:], other[:-1], sums)
     _sum(row[:1], other[-1:], sums)
 
 
-@numba.njit(nogil=True, cache=True, fastmath={"contract", "reassoc", "nsz"})
+@compiled(fastmath={"contract", "reassoc", "nsz"})
 def _sum(a, b, sums):
     zero, one = np.float32(0), np.float32(1)
     total = square = signed = positive = negative = zero

@@ -3,14 +3,15 @@
 Complex arrays are seen as float32 with real and imaginary parts in turn; see `metrics.fr.fsim` for the definition.
 """
 
-import numba
 import numpy as np
+
+from vqmeter.kernels.compiled import compiled
 
 _FAST = {"contract", "nsz", "reassoc"}  # with numpy's error model: a check of every division would not vectorise
 SCALES = 4
 
 
-@numba.njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
+@compiled(fastmath=_FAST, error_model="numpy")
 def filtered(spectrum: np.ndarray, bank: np.ndarray, out: np.ndarray) -> None:
     """`out[s] = spectrum * bank[s]`: spectrum (2n,), bank (4, n), out (4, 2n) float32."""
     for s in range(SCALES):
@@ -20,7 +21,7 @@ def filtered(spectrum: np.ndarray, bank: np.ndarray, out: np.ndarray) -> None:
             to[2 * i + 1] = spectrum[2 * i + 1] * gain[i]
 
 
-@numba.njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
+@compiled(fastmath=_FAST, error_model="numpy")
 def local_energy(waves: np.ndarray, epsilon: float, out: np.ndarray) -> None:
     """Of waves (4, 2n): `out` (3, n) gets the local energy, the sum of amplitudes and the finest amplitude."""
     tiny = np.float32(epsilon)
@@ -39,7 +40,7 @@ def local_energy(waves: np.ndarray, epsilon: float, out: np.ndarray) -> None:
         amplitude[i] = np.sqrt(a0) + np.sqrt(a1) + np.sqrt(a2) + np.sqrt(a3)
 
 
-@numba.njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
+@compiled(fastmath=_FAST, error_model="numpy")
 def accumulate(local: np.ndarray, threshold: float, total: np.ndarray) -> None:
     """Adds energy above the threshold, and amplitude, to `total` (2, n)."""
     floor = np.float32(threshold)

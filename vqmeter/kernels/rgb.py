@@ -7,44 +7,60 @@ half way between the lines it stands for. Grey and RGB go the same way: grey sta
 coefficients, R, G and B for luma, Cb and Cr with a diagonal. `tensors` gives M and does the same in torch on a GPU.
 """
 
-import numba
+from collections.abc import Sequence
+
 import numpy as np
+from numpy.typing import NDArray
 
 from vqmeter.kernels.box import fold
+from vqmeter.kernels.compiled import compiled
 
 _FAST = {"contract", "nsz", "reassoc"}
+Taps = tuple[np.ndarray, np.ndarray]  # where the samples of each output begin, and their weights
 
 
-@numba.njit(nogil=True, cache=True)
-def rgb(y, cb, cr, width, sub_x, sub_y, m):
+def rgb(planes: Sequence[np.ndarray], width: int, sub_x: int, sub_y: int, m: np.ndarray) -> NDArray[np.float32]:
     """`(3, h, width)` float32 of three planes; `m` is `(3, 4)` float32."""
-    h = y.shape[0]
-    out = np.empty((3, h, width), np.float32)
-    work = np.empty((3, width), np.float32)
-    half = np.empty(cb.shape[1] + 1, np.float32)
-    for line in range(h):
-        _rgb_row(y, cb, cr, line, width, sub_x, sub_y, m, work, half, out[0, line], out[1, line], out[2, line])
+    out = np.empty((3, planes[0].shape[0], width), np.float32)
+    _rgb(*planes, width, sub_x, sub_y, m, *_scratch(planes[1], width), out)
     return out
 
 
-@numba.njit(nogil=True, cache=True)
-def rgb_reduced(y, cb, cr, width, sub_x, sub_y, m, factor, row_start, row_weight, column_start, column_weight):
+@compiled
+def _rgb(y, cb, cr, width, sub_x, sub_y, m, work, half, out):
+    for line in range(y.shape[0]):
+        _rgb_row(y, cb, cr, line, width, sub_x, sub_y, m, work, half, out[0, line], out[1, line], out[2, line])
+
+
+def _scratch(cb: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """A line of luma and of chroma at its size, and one of chroma at its own."""
+    return np.empty((3, width), np.float32), np.empty(cb.shape[1] + 1, np.float32)
+
+
+def rgb_reduced(planes: Sequence[np.ndarray], width: int, sub_x: int, sub_y: int, m: np.ndarray, factor: int,
+                rows: Taps, columns: Taps) -> tuple[NDArray[np.float32], NDArray[np.float32]]:  # fmt: skip
     """R, G and B as D(F) sums and resized, in one pass over the planes.
 
     Returns
         `(3, ceil(h / F), ceil(width / F))` float32 window sums as `box.box_sum` has them, and
-        `(3, len(row_start), len(column_start))` float32: output row o is the sum over p of `row_weight[o, p]` times
-        row `row_start[o] + p`, columns likewise. Starts never decrease; empty tables skip the resizing.
+        `(3, len(starts of rows), len(starts of columns))` float32: of `rows`, starts and weights, output row o is the sum
+        over p of `weights[o, p]` times row `starts[o] + p`; of `columns`, weights are `(p, o)`. Starts never decrease; empty
+        tables skip the resizing.
     """
-    h = y.shape[0]
-    lead = factor - 1 - factor // 2
-    boxes = np.zeros((3, -(-h // factor), -(-width // factor)), np.float32)
+    boxes = np.zeros((3, -(-planes[0].shape[0] // factor), -(-width // factor)), np.float32)
     sums = np.zeros((3, (boxes.shape[2] + 1) * factor), np.float32)
-    tall = np.zeros((row_start.size, 3, width), np.float32)
-    taps = row_weight.shape[1]
-    work = np.empty((3, width), np.float32)
-    half = np.empty(cb.shape[1] + 1, np.float32)
-    line_rgb = np.empty((3, width), np.float32)
+    tall = np.zeros((rows[0].size, 3, width), np.float32)
+    lines = (*_scratch(planes[1], width), np.empty((3, width), np.float32))
+    _reduce(*planes, width, sub_x, sub_y, m, factor, *rows, *lines, sums, boxes, tall)
+    resized = np.zeros((3, rows[0].size, columns[0].size), np.float32)
+    _columns(tall, *columns, resized)
+    return boxes, resized
+
+
+@compiled
+def _reduce(y, cb, cr, width, sub_x, sub_y, m, factor, row_start, row_weight, work, half, line_rgb, sums, boxes, tall):
+    h, taps = y.shape[0], row_weight.shape[1]
+    lead = factor - 1 - factor // 2
     first = 0
     for line in range(h):
         _rgb_row(y, cb, cr, line, width, sub_x, sub_y, m, work, half, line_rgb[0], line_rgb[1], line_rgb[2])
@@ -64,18 +80,16 @@ def rgb_reduced(y, cb, cr, width, sub_x, sub_y, m, factor, row_start, row_weight
             if weight:
                 for c in range(3):
                     _add(tall[o, c], line_rgb[c], weight)
-    return boxes, _columns(tall, column_start, column_weight)
 
 
-@numba.njit(nogil=True, cache=True, fastmath=_FAST)
+@compiled(fastmath=_FAST)
 def _add(total, row, weight):
     for x in range(row.size):
         total[x] += weight * row[x]
 
 
-@numba.njit(nogil=True, cache=True, fastmath=_FAST)
-def _columns(tall, start, weight):
-    out = np.zeros((3, tall.shape[0], start.size), np.float32)
+@compiled(fastmath=_FAST)
+def _columns(tall, start, weight, out):
     for o in range(tall.shape[0]):
         for c in range(3):
             to, row = out[c, o], tall[o, c]
@@ -83,10 +97,9 @@ def _columns(tall, start, weight):
                 w = weight[p]
                 for x in range(start.size):
                     to[x] += w[x] * row[start[x] + p]
-    return out
 
 
-@numba.njit(nogil=True, cache=True, fastmath=_FAST)
+@compiled(fastmath=_FAST)
 def _rgb_row(y, cb, cr, line, width, sub_x, sub_y, m, work, half, r, g, b):
     for x in range(width):
         work[0, x] = y[line, x]
@@ -97,7 +110,7 @@ def _rgb_row(y, cb, cr, line, width, sub_x, sub_y, m, work, half, r, g, b):
     _mix(work, m[2], b)
 
 
-@numba.njit(nogil=True, cache=True, fastmath=_FAST)
+@compiled(fastmath=_FAST)
 def _mix(work, m, out):
     a, b, c, d = m[0], m[1], m[2], m[3]
     y, u, v = work[0], work[1], work[2]
@@ -105,7 +118,7 @@ def _mix(work, m, out):
         out[x] = min(np.float32(1), max(np.float32(0), a * y[x] + b * u[x] + c * v[x] + d))
 
 
-@numba.njit(nogil=True, cache=True, fastmath=_FAST)
+@compiled(fastmath=_FAST)
 def _chroma_row(plane, line, width, sub_x, sub_y, half, out):
     """One line of chroma at the size of luma."""
     size = -(-width >> sub_x)
@@ -121,7 +134,8 @@ def _chroma_row(plane, line, width, sub_x, sub_y, half, out):
             half[x] = (np.float32(1) - t) * np.float32(above[x]) + t * np.float32(below[x])
     half[size] = half[size - 1]
     if sub_x == 0:
-        out[:] = half[:width]
+        for x in range(width):
+            out[x] = half[x]
     elif sub_x == 1:
         for x in range(width // 2):
             out[2 * x] = half[x]

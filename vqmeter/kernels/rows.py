@@ -10,17 +10,13 @@ from numpy.typing import NDArray
 
 
 def rows(plane: NDArray[Any]) -> NDArray[Any]:
-    """`plane`, (H, W), as a read-only C-contiguous (H, pitch) array whose first W columns are the picture.
+    """`plane`, (H, W), as a C-contiguous (H, pitch) array whose first W columns are the picture.
 
     Copied only if it must be. The padding of the last row may lie outside the plane's memory: read no column beyond W.
-    Always read-only, because numba compiles a kernel anew for every mixture of read-only and writeable arguments.
     """
     pitch, rest = divmod(plane.strides[0], plane.itemsize)
     if plane.flags.c_contiguous:
-        view = plane.view()
-    elif plane.strides[1] != plane.itemsize or rest or pitch < plane.shape[1]:
-        view = np.ascontiguousarray(plane)
-    else:
-        view = as_strided(plane, (plane.shape[0], pitch))
-    view.flags.writeable = False
-    return view
+        return plane
+    if plane.strides[1] != plane.itemsize or rest or pitch < plane.shape[1]:
+        return np.ascontiguousarray(plane)
+    return as_strided(plane, (plane.shape[0], pitch), writeable=False)

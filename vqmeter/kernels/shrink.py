@@ -7,25 +7,29 @@ first sample, and what it covers outside the picture is mirrored, the border sam
 with a border of zeros and has `factor`, the rule for F. Sums stay whole numbers below 2^24, exact in float32.
 """
 
-import numba
 import numpy as np
+from numpy.typing import NDArray
 
 from vqmeter.kernels.box import fold
+from vqmeter.kernels.compiled import compiled
 
 
-@numba.njit(nogil=True, cache=True)
-def shrink(plane: np.ndarray, width: int, factor: int) -> np.ndarray:
+def shrink(plane: np.ndarray, width: int, factor: int) -> NDArray[np.float32]:
     """Window means of the first `width` columns of a `(h, pitch)` uint8, uint16 or float32 plane.
 
     Returns
         `(ceil(h / F), ceil(width / F))` float32. `h` and `width` are `factor` at least.
     """
-    h = plane.shape[0]
-    rows, columns = -(-h // factor), -(-width // factor)
+    out = np.empty((-(-plane.shape[0] // factor), -(-width // factor)), np.float32)
+    _shrink(plane, width, factor, np.empty((out.shape[1] + 1) * factor, np.float32), out)
+    return out
+
+
+@compiled
+def _shrink(plane, width, factor, sums, out):
+    h, columns = plane.shape[0], out.shape[1]
     lead = (factor - 1) // 2
-    out = np.empty((rows, columns), np.float32)
-    sums = np.empty((columns + 1) * factor, np.float32)
-    for i in range(rows):
+    for i in range(out.shape[0]):
         sums[:] = 0
         for y in range(i * factor - lead, (i + 1) * factor - lead):
             mirrored = -1 - y if y < 0 else 2 * h - 1 - y if y >= h else y
@@ -39,23 +43,22 @@ def shrink(plane: np.ndarray, width: int, factor: int) -> np.ndarray:
         else:
             fold(sums, factor, out[i])
         _scale(out[i], np.float32(1 / (factor * factor)))
-    return out
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _add(row, sums):
     for x in range(row.size):
         sums[x] += np.float32(row[x])
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _pairs(sums, out):
     """What `fold` does for two neighbours, vectorised."""
     for j in range(out.size):
         out[j] = sums[2 * j] + sums[2 * j + 1]
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _scale(row, by):
     for x in range(row.size):
         row[x] *= by

@@ -6,25 +6,34 @@ Blocks of samples are summed in 32 bits, which vectorises, and folded into 64. A
 block's sum stays below 2^31. A 16-bit square fills 32 bits: its halves are summed apart.
 """
 
-import numba
+from collections.abc import Sequence
+
 import numpy as np
+
+from vqmeter.kernels.compiled import compiled
 
 BLOCK = 4096  # samples: BLOCK * 65535 < 2^31 bounds both the 8-bit squares and the 16-bit halves
 
 
-@numba.njit(nogil=True, cache=True)
-def sse(refs: tuple[np.ndarray, ...], dists: tuple[np.ndarray, ...], widths: tuple[int, ...]) -> np.ndarray:
+def sse(refs: Sequence[np.ndarray], dists: Sequence[np.ndarray], widths: Sequence[int]) -> np.ndarray:
     """Exact sums (planes,) int64 of squared errors over the first columns of `(h, pitch)` uint8 or uint16 planes.
 
-    All planes of a frame in one call: each call that lets go of the interpreter has to wait for it again.
+    All planes of a frame, three at most, in one call: each call that lets go of the interpreter has to wait for it again.
     """
-    totals = np.zeros(len(refs), np.int64)
-    for plane in range(len(refs)):
-        totals[plane] = _plane(refs[plane], dists[plane], widths[plane])
-    return totals
+    totals = np.empty(3, np.int64)
+    planes = [*zip(refs, dists, widths, strict=True), *[(refs[0][:0], dists[0][:0], 0)] * (3 - len(refs))]
+    _planes(*planes[0], *planes[1], *planes[2], totals)
+    return totals[: len(refs)]
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
+def _planes(ref0, dist0, width0, ref1, dist1, width1, ref2, dist2, width2, totals):
+    totals[0] = _plane(ref0, dist0, width0)
+    totals[1] = _plane(ref1, dist1, width1)
+    totals[2] = _plane(ref2, dist2, width2)
+
+
+@compiled
 def _plane(ref, dist, width):
     total = np.int64(0)
     for y in range(ref.shape[0]):
@@ -37,7 +46,7 @@ def _plane(ref, dist, width):
     return total
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _block8(ref, dist):
     total = np.int32(0)
     for i in range(ref.size):
@@ -46,7 +55,7 @@ def _block8(ref, dist):
     return np.int64(total)
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _block16(ref, dist):
     low, high = np.uint32(0), np.uint32(0)
     for i in range(ref.size):

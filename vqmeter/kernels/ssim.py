@@ -15,18 +15,25 @@ Arithmetic. With s = a + b and d = a - b, blurred to S and D, and variances Vs =
 
 Four planes are blurred, and what is summed is the loss, whose terms all come from d: the better the picture the
 smaller the rounding, and equal pictures give exactly 1. float32 suffices up to 16 bits, because the mean level of each
-tile is taken off the samples before they are squared (a variance does not mind) and put back into S and D.
+tile is taken off s and d before they are squared (a variance does not mind) and put back into S and D. Up to 14 bits
+s and d are kept as int16, half the memory to move, and become float32 as they are blurred.
 
-Order of work. A tile is a band of rows in a strip of columns. Its columns are dealt into 16 lanes, each a run of
-`stride` neighbours: sample `[t, lane]` is column `lane * stride + t`. So horizontal taps lie one 512-bit vector apart,
-and both passes load whole aligned vectors. The vertical pass makes four rows at once from fourteen.
+Order of work. A tile is a band of rows in a strip of columns. Each of its samples becomes s and d once. Their columns
+are dealt into 16 lanes, each a run of `stride` neighbours: sample `[t, lane]` is column `lane * stride + t`. So
+horizontal taps lie one 512-bit vector apart, and both passes load whole aligned vectors. Three blocks of eight rows are
+kept, in turn the first, second and third: from these the vertical pass makes eight blurred rows, which the horizontal
+pass consumes; then eight new rows take the place of the oldest. The vertical pass holds its eighteen rows in registers,
+and the reduction in the horizontal one makes LLVM take two vectors at a time, which share most of their loads; both
+then mostly wait for multiplications, and the division costs little beside them.
 
 Notes for whoever edits this: numba wraps signed indices around, which stops vectorisation unless they count plainly
-from 0, hence the uint64 ones; LLVM gives up on many alias checks, hence flat arrays with constant pitches.
+from 0, hence the uint64 ones; LLVM gives up on many alias checks, hence flat arrays with constant pitches; and it
+leaves long functions as calls, which cannot be vectorised, hence `forceinline`.
 """
 
-import numba
 import numpy as np
+
+from vqmeter.kernels.compiled import compiled
 
 TAPS = 11
 MARGIN = TAPS - 1  # samples lost to the window, in each direction
@@ -35,82 +42,112 @@ W0, W1, W2, W3, W4, W5 = (np.float32(w) for w in (_gauss / _gauss.sum())[: TAPS 
 
 LANES = 16  # float32 in 512 bits
 STRIDE = 128  # the most columns a lane yields
-PITCH = LANES * (STRIDE + MARGIN)  # samples in a row of a tile
+SLACK = 8  # columns more than a row of a tile needs: dealing ends on whole vectors
+PITCH = LANES * (STRIDE + MARGIN + SLACK)  # samples in a row of a tile
 BAND = 64  # rows a tile yields, a multiple of GROUP
-GROUP = 4  # rows yielded by one vertical pass
+GROUP = 8  # rows yielded by one vertical pass
+BLOCKS = 3  # of GROUP rows, which are what a vertical pass reads
 PLANES = 4  # S, E[s^2], D, E[d^2]
+ROUND = 32  # samples of 16 bits in 512
 
 _TAP = tuple(np.uint64(k * LANES) for k in range(TAPS))
-_ROW = tuple(np.uint64(k * PITCH) for k in range(GROUP + MARGIN))
+_ROW = tuple(np.uint64(k * PITCH) for k in range(GROUP))
 _OUT = tuple(np.uint64(k * PLANES * PITCH) for k in range(GROUP))
 _PLANE = tuple(np.uint64(k * PITCH) for k in range(PLANES))
+_REAL = np.dtype(np.float32)
+_NO_MAP = np.empty((0, 0), np.float32)
 
 
-@numba.njit(nogil=True, cache=True)
 def ssim(ref: np.ndarray, dist: np.ndarray, width: int, depth: int) -> float:
     """Mean SSIM of two `(h, pitch)` uint8 or uint16 planes of `depth` bits, in [-1, 1]; 1 for equal planes, exactly.
 
     Only the first `width` columns count. `h` and `width` must be 11 at least: unchecked.
     """
-    return float(ssim_cs(ref, dist, width, float((1 << depth) - 1))[0])
+    peak, means = float((1 << depth) - 1), np.empty(1)
+    _measure(ref, dist, width, peak, *_scratch(_mixed(ref, peak)), means, _NO_MAP)
+    return float(means[0])
 
 
-@numba.njit(nogil=True, cache=True)
 def ssim_cs(ref: np.ndarray, dist: np.ndarray, width: int, peak: float) -> tuple[float, float]:
     """Mean SSIM and mean contrast-structure term of two `(h, pitch)` planes, uint8, uint16 or float32 in [0, peak]."""
-    mean, contrast = _measure(ref, dist, width, peak, None)
-    return float(mean), float(contrast)
+    means = np.empty(2)
+    _measure(ref, dist, width, peak, *_scratch(_mixed(ref, peak)), means, _NO_MAP)
+    return float(means[0]), float(means[1])
 
 
-@numba.njit(nogil=True, cache=True)
 def ssim_map(ref: np.ndarray, dist: np.ndarray, width: int, depth: int) -> np.ndarray:
     """The map whose mean `ssim` is: `(h - 10, width - 10)` float32."""
-    out = np.empty((ref.shape[0] - MARGIN, width - MARGIN), np.float32)
-    _measure(ref, dist, width, float((1 << depth) - 1), out)
+    peak, out = float((1 << depth) - 1), np.empty((ref.shape[0] - MARGIN, width - MARGIN), np.float32)
+    _measure(ref, dist, width, peak, *_scratch(_mixed(ref, peak)), np.empty(1), out)
     return out
 
 
-@numba.njit(nogil=True, cache=True)
-def _measure(ref, dist, width, peak, out):
-    """Mean SSIM and CS; fills the map `out` unless it is None."""
+def _mixed(plane: np.ndarray, peak: float) -> np.dtype:
+    """The type of s and d, less their levels."""
+    return np.dtype(np.int16 if plane.dtype.kind == "u" and peak < 1 << 14 else np.float32)
+
+
+def _scratch(mixed: np.dtype) -> tuple[np.ndarray, ...]:
+    """What `_measure` works in: rows being dealt, blocks of s and d, blurred rows, a row of factors and one of losses.
+
+    Each starts on a 64-byte boundary: a vector that crosses one costs two loads.
+    """
+    parts = (mixed, 3 * PITCH), (mixed, 2 * BLOCKS * GROUP * PITCH), (_REAL, PLANES * GROUP * PITCH), (_REAL, 2 * PITCH)
+    sizes = [dtype.itemsize * size for dtype, size in parts]
+    room = np.empty(sum(sizes) + 64, np.uint8)
+    start = -room.ctypes.data % 64
+    arrays = []
+    for (dtype, _), size in zip(parts, sizes, strict=True):
+        arrays.append(room[start : start + size].view(dtype))
+        start += size
+    arrays[1] = arrays[1].reshape(BLOCKS, -1)
+    return tuple(arrays)
+
+
+@compiled
+def _measure(ref, dist, width, peak, dealt, blocks, blurred, masks, means, out):
+    """Fill `means` with SSIM and, if it has room for two, CS; or, unless it is empty, only the map `out`."""
     height, columns = ref.shape[0] - MARGIN, width - MARGIN
     strips = -(-columns // (LANES * STRIDE))
     stride = -(-columns // (LANES * strips))
-    ref_tile, dist_tile = np.empty((BAND + MARGIN) * PITCH, ref.dtype), np.empty((BAND + MARGIN) * PITCH, ref.dtype)
-    blurred, losses, twos = _aligned(GROUP * PLANES * PITCH), _aligned(PITCH), _aligned(PITCH)
     c1, c2 = np.float32(2 * (0.01 * peak) ** 2), np.float32(2 * (0.03 * peak) ** 2)
+    stride += stride % 2  # the horizontal pass takes two vectors at a time
+    twos, losses, n = masks[:PITCH], masks[PITCH:], LANES * stride
+    d = GROUP * PITCH
     loss = cs_loss = 0.0
+    dealt[:] = 0  # what lies behind a row is dealt too
     for left in range(0, columns, LANES * stride):
         right = min(left + LANES * stride + MARGIN, width)
         _count(columns - left, stride, twos)
         for top in range(0, height, BAND):
             rows = min(BAND, height - top)
-            ref_level = _deal(ref[top : top + rows + MARGIN], left, right, stride, ref_tile)
-            dist_level = _deal(dist[top : top + rows + MARGIN], left, right, stride, dist_tile)
+            a, b = ref[top : top + rows + MARGIN], dist[top : top + rows + MARGIN]
+            ref_level, dist_level = _level(a, left, right), _level(b, left, right)
             plus, minus = np.float32(ref_level + dist_level), np.float32(ref_level - dist_level)
+            for block in range(BLOCKS - 1):
+                _fill(a, b, block, left, right, stride, plus, minus, dealt, blocks)
             for y in range(0, rows, GROUP):
-                a, b, n = ref_tile[y * PITCH :], dist_tile[y * PITCH :], LANES * (stride + MARGIN)
-                _vertical(a, b, n, np.float32(1), plus, blurred)
-                _vertical(a, b, n, np.float32(-1), minus, blurred[2 * PITCH :])
+                block = y // GROUP
+                _fill(a, b, block + BLOCKS - 1, left, right, stride, plus, minus, dealt, blocks)
+                one, two, three = blocks[block % BLOCKS], blocks[(block + 1) % BLOCKS], blocks[(block + 2) % BLOCKS]
+                _vertical(one, two, three, n + LANES * MARGIN, blurred)
+                _vertical(one[d:], two[d:], three[d:], n + LANES * MARGIN, blurred[2 * PITCH :])
                 for r in range(min(GROUP, rows - y)):
-                    row = blurred[r * PLANES * PITCH :]
-                    row_loss, row_cs_loss = _horizontal(row, LANES * stride, plus, minus, c1, c2, twos, losses)
-                    loss += row_loss
-                    cs_loss += row_cs_loss
-                    if out is not None:
+                    row = np.uint64(r * PLANES * PITCH)
+                    if out.size > 0:
+                        _horizontal_map(blurred, row, n, plus, minus, c1, c2, losses)
                         _undeal(losses, stride, out[top + y + r, left:])
-    return 1 - loss / (height * columns), 1 - cs_loss / (height * columns)
+                    elif means.size == 1:
+                        loss += _horizontal(blurred, row, n, plus, minus, c1, c2, twos)
+                    else:
+                        row_loss, row_cs_loss = _horizontal_cs(blurred, row, n, plus, minus, c1, c2, twos)
+                        loss += row_loss
+                        cs_loss += row_cs_loss
+    means[-1] = 1 - cs_loss / (height * columns)
+    means[0] = 1 - loss / (height * columns)
 
 
-@numba.njit(nogil=True, cache=True)
-def _aligned(size):
-    """`size` float32 on a 64-byte boundary: a vector that crosses one costs two loads."""
-    room = np.empty(size + 16, np.float32)
-    skip = -(room.ctypes.data // 4) % 16
-    return room[skip : skip + size]
-
-
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _count(columns, stride, twos):
     """The 2 of the loss where a lane's column is in the picture, 0 where it is padding."""
     for t in range(stride):
@@ -118,7 +155,7 @@ def _count(columns, stride, twos):
             twos[t * LANES + lane] = 2 if lane * stride + t < columns else 0
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _level(plane, left, right):
     """The mean of every eighth row, as an integer."""
     total = 0
@@ -131,105 +168,138 @@ def _level(plane, left, right):
     return total // (((plane.shape[0] + 7) // 8) * row.size)
 
 
-@numba.njit(nogil=True, cache=True)
-def _deal(plane, left, right, stride, tile):
-    """Deal the columns of `plane` from `left` to `right` into the lanes of `tile`; returns their level."""
-    padded = np.zeros(LANES * stride + MARGIN, plane.dtype)
-    quarters = np.empty((4, 4 * (stride + MARGIN)), plane.dtype)
-    for y in range(plane.shape[0]):
-        row = plane[y, left:right]
-        for x in range(row.size):  # a slice assignment would not vectorise
-            padded[x] = row[x]
-        for q in range(4):
-            _interleave(padded[q * stride :], 4 * stride, stride + MARGIN, quarters[q])
-        _interleave(quarters.reshape(-1), quarters.shape[1], quarters.shape[1], tile[y * PITCH :])
-    return _level(plane, left, right)
+@compiled
+def _fill(ref, dist, block, left, right, stride, plus, minus, dealt, blocks):
+    """Fill a block with its rows of s and d, as far as the band has them."""
+    slot = blocks[block % BLOCKS]  # eight rows of s, then eight of d
+    s, d, spare = dealt[:PITCH], dealt[PITCH : 2 * PITCH], dealt[2 * PITCH :]
+    for r in range(min(GROUP, ref.shape[0] - block * GROUP)):
+        _mix(ref, dist, block * GROUP + r, left, right, plus, minus, s, d)
+        _deal(s, stride, spare, slot, r * PITCH)
+        _deal(d, stride, spare, slot, (GROUP + r) * PITCH)
 
 
-@numba.njit(nogil=True, cache=True)
-def _interleave(runs, apart, length, out):
-    """Interleave four runs of `length` samples that start `apart` from each other. Twice by 4 vectorises; by 16 not."""
-    a, b, c, d = runs, runs[apart:], runs[2 * apart :], runs[3 * apart :]
-    for i in range(length):
-        out[4 * i] = a[i]
-        out[4 * i + 1] = b[i]
-        out[4 * i + 2] = c[i]
-        out[4 * i + 3] = d[i]
+@compiled
+def _mix(ref, dist, y, left, right, plus, minus, s, d):
+    """s and d of row `y`, less their levels: exact for whole numbers."""
+    kind = s.dtype.type
+    row, first = np.uint64(y), np.uint64(left)
+    for x in range(right - left):
+        i = np.uint64(x)
+        a, b = kind(ref[row, first + i]), kind(dist[row, first + i])
+        s[i] = a + b - kind(plus)
+        d[i] = a - b - kind(minus)
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
+def _deal(row, stride, spare, out, start):
+    """Deal the columns of `row` into lanes of `out` from `start` on, and what lies behind it into the slack."""
+    length = -(-4 * (stride + MARGIN) // ROUND) * ROUND
+    _interleave(row, 4 * stride, length, spare, 0)
+    _interleave(spare, 4 * stride, length, out, start)
+
+
+@compiled
+def _interleave(runs, apart, length, out, start):
+    """Interleave four runs of samples that start `apart` from each other. Twice by 4 vectorises; by 16 not."""
+    one, two, three, first = np.uint64(apart), np.uint64(2 * apart), np.uint64(3 * apart), np.uint64(start)
+    for x in range(length):
+        i = np.uint64(x)
+        to = first + np.uint64(4) * i
+        out[to] = runs[i]
+        out[to + np.uint64(1)] = runs[i + one]
+        out[to + np.uint64(2)] = runs[i + two]
+        out[to + np.uint64(3)] = runs[i + three]
+
+
+@compiled
 def _undeal(losses, stride, out):
     for lane in range(LANES):
         for t in range(min(stride, out.size - lane * stride)):
             out[lane * stride + t] = np.float32(1) - losses[t * LANES + lane]
 
 
-@numba.njit(nogil=True, cache=True, fastmath={"contract"})
+@compiled(forceinline=True, fastmath={"contract"})
 def _blur(v):
     """The window along eleven samples. The small weights come first: the other order rounds ten times worse."""
     far = W0 * (v[0] + v[10]) + W1 * (v[1] + v[9]) + W2 * (v[2] + v[8])
     return far + W3 * (v[3] + v[7]) + W4 * (v[4] + v[6]) + W5 * v[5]
 
 
-@numba.njit(nogil=True, cache=True, fastmath={"contract"})
-def _vertical(a, b, n, sign, level, out):
-    """Blur v = a + sign * b - level, and v^2, down the columns: fourteen rows of a and b to four rows of two planes."""
+@compiled
+def _vertical(first, second, third, n, out):
+    """Blur v, which is s or d, and v^2 down the columns: eighteen rows of three blocks to eight rows of two planes."""
     for x in range(n):
         i = np.uint64(x)
-        v = (
-            _mix(a, b, i, sign, level),
-            _mix(a, b, i + _ROW[1], sign, level),
-            _mix(a, b, i + _ROW[2], sign, level),
-            _mix(a, b, i + _ROW[3], sign, level),
-            _mix(a, b, i + _ROW[4], sign, level),
-            _mix(a, b, i + _ROW[5], sign, level),
-            _mix(a, b, i + _ROW[6], sign, level),
-            _mix(a, b, i + _ROW[7], sign, level),
-            _mix(a, b, i + _ROW[8], sign, level),
-            _mix(a, b, i + _ROW[9], sign, level),
-            _mix(a, b, i + _ROW[10], sign, level),
-            _mix(a, b, i + _ROW[11], sign, level),
-            _mix(a, b, i + _ROW[12], sign, level),
-            _mix(a, b, i + _ROW[13], sign, level),
-        )
+        v = _eight(first, i) + _eight(second, i) + (_at(third, i), _at(third, i + _ROW[1]))
         _store(v, i, out)
         _store(_squares(v), i + _PLANE[1], out)
 
 
-@numba.njit(nogil=True, cache=True, fastmath={"contract"})
-def _mix(a, b, i, sign, level):
-    return np.float32(a[i]) + sign * np.float32(b[i]) - level
+@compiled(forceinline=True)
+def _eight(rows, i):
+    r = _ROW
+    first = _at(rows, i), _at(rows, i + r[1]), _at(rows, i + r[2]), _at(rows, i + r[3])
+    rest = _at(rows, i + r[4]), _at(rows, i + r[5]), _at(rows, i + r[6]), _at(rows, i + r[7])
+    return first + rest
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled(forceinline=True)
+def _at(rows, i):
+    return np.float32(rows[i])
+
+
+@compiled(forceinline=True)
 def _squares(v):
-    a, b, c, d, e, f, g, h, i, j, k, m, n, o = v
-    return a * a, b * b, c * c, d * d, e * e, f * f, g * g, h * h, i * i, j * j, k * k, m * m, n * n, o * o
+    a, b, c, d, e, f, g, h, i, j, k, m, n, o, p, q, r, s = v
+    first = a * a, b * b, c * c, d * d, e * e, f * f, g * g, h * h, i * i
+    rest = j * j, k * k, m * m, n * n, o * o, p * p, q * q, r * r, s * s
+    return first + rest
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled(forceinline=True)
 def _store(v, i, out):
     out[i] = _blur(v[0:11])
     out[i + _OUT[1]] = _blur(v[1:12])
     out[i + _OUT[2]] = _blur(v[2:13])
     out[i + _OUT[3]] = _blur(v[3:14])
+    out[i + _OUT[4]] = _blur(v[4:15])
+    out[i + _OUT[5]] = _blur(v[5:16])
+    out[i + _OUT[6]] = _blur(v[6:17])
+    out[i + _OUT[7]] = _blur(v[7:18])
 
 
-@numba.njit(nogil=True, cache=True, fastmath={"reassoc"})
-def _horizontal(row, n, plus, minus, c1, c2, twos, losses):
-    """Blur four planes along the lanes; stores 1 - SSIM of `n` samples, returns the sums of 1 - SSIM and of 1 - CS."""
+@compiled(fastmath={"reassoc"})
+def _horizontal(blurred, row, n, plus, minus, c1, c2, twos):
+    """The sum of 1 - SSIM of `n` samples of the row that starts at `row`."""
+    loss = np.float32(0)
+    for x in range(n):
+        i = np.uint64(x)
+        loss += twos[i] * _loss(blurred, row + i, plus, minus, c1, c2)[0]
+    return loss
+
+
+@compiled(fastmath={"reassoc"})
+def _horizontal_cs(blurred, row, n, plus, minus, c1, c2, twos):
+    """The sums of 1 - SSIM and of 1 - CS."""
     loss, cs_loss = np.float32(0), np.float32(0)
     for x in range(n):
         i = np.uint64(x)
-        s, s_square = _along(row, i), _along(row, i + _PLANE[1])
-        d, d_square = _along(row, i + _PLANE[2]), _along(row, i + _PLANE[3])
-        losses[i], lost = _loss(s, s_square, d, d_square, plus, minus, c1, c2, twos[i])
-        loss += losses[i]
-        cs_loss += lost
+        lost, cs_lost = _loss(blurred, row + i, plus, minus, c1, c2)
+        loss += twos[i] * lost
+        cs_loss += twos[i] * cs_lost
     return loss, cs_loss
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
+def _horizontal_map(blurred, row, n, plus, minus, c1, c2, losses):
+    """1 - SSIM of each sample."""
+    for x in range(n):
+        i = np.uint64(x)
+        losses[i] = np.float32(2) * _loss(blurred, row + i, plus, minus, c1, c2)[0]
+
+
+@compiled(forceinline=True)
 def _along(row, i):
     t = _TAP
     first = (row[i], row[i + t[1]], row[i + t[2]], row[i + t[3]], row[i + t[4]], row[i + t[5]])
@@ -237,13 +307,14 @@ def _along(row, i):
     return _blur(first + rest)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
-def _loss(s, s_square, d, d_square, plus, minus, c1, c2, two):
-    """1 - SSIM and 1 - CS by the formula at the top of the file, with `two` for its factor 2."""
+@compiled(forceinline=True, error_model="numpy", fastmath={"contract"})
+def _loss(row, i, plus, minus, c1, c2):
+    """Blur four planes along the lanes; half of 1 - SSIM and of 1 - CS by the formula at the top of the file."""
+    s, s_square = _along(row, i), _along(row, i + _PLANE[1])
+    d, d_square = _along(row, i + _PLANE[2]), _along(row, i + _PLANE[3])
     s_variance, d_variance = s_square - s * s, d_square - d * d
     s, d = s + plus, d + minus
-    luminance = s * s + d * d + c1
+    luminance = s * s + c1 + d * d
     variance = s_variance + d_variance + c2
-    scale = two / (luminance * variance)
-    cs_loss = d_variance * luminance * scale
-    return d * d * (s_variance - d_variance + c2) * scale + cs_loss, cs_loss
+    lost = d * d * (s_variance - d_variance + c2) + d_variance * luminance
+    return lost / (luminance * variance), d_variance / variance

@@ -12,14 +12,14 @@ Between two planes a and b, with gx and gy the central differences of their mean
 `left` is what remains when the block may shift as one, to first order (Lucas and Kanade's residual).
 """
 
-import numba
 import numpy as np
+
+from vqmeter.kernels.compiled import compiled
 
 _FAST = {"contract", "nsz", "reassoc"}
 _DAMPING = 1e-3  # keeps a block without gradient from dividing by zero
 
 
-@numba.njit(nogil=True, cache=True)
 def texture(plane: np.ndarray, width: int, side: int, limit: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Sums over whole blocks of `side` x `side` in the first `width` columns of a `(h, pitch)` plane of any dtype.
 
@@ -32,9 +32,14 @@ def texture(plane: np.ndarray, width: int, side: int, limit: float) -> tuple[np.
     h = plane.shape[0]
     out = np.zeros((3, h // side, width // side), np.float32)
     across, down = np.zeros(width - 1), np.zeros(h - 1)
-    upper, lower = np.empty(width, np.float32), np.empty(width, np.float32)
-    sums = np.zeros((4, width - 1), np.float32)
-    below = np.float32(limit)
+    lines, sums = np.empty((2, width), np.float32), np.zeros((4, width - 1), np.float32)
+    _texture(plane, side, np.float32(limit), *lines, sums, out, across, down)
+    return out, across, down
+
+
+@compiled
+def _texture(plane, side, below, upper, lower, sums, out, across, down):
+    h = plane.shape[0]
     _copy(plane[0], lower)
     for y in range(h - 1):
         upper, lower = lower, upper
@@ -45,16 +50,15 @@ def texture(plane: np.ndarray, width: int, side: int, limit: float) -> tuple[np.
                 _fold(sums, side, out[:, y // side])
             across += sums[3]
             sums[:] = 0
-    return out, across, down
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _copy(row, out):
     for x in range(out.size):
         out[x] = row[x]
 
 
-@numba.njit(nogil=True, cache=True, fastmath=_FAST)
+@compiled(fastmath=_FAST)
 def _row(upper, lower, limit, edges, mixed, still, steps):
     total = np.float32(0)
     for x in range(edges.size):
@@ -70,7 +74,7 @@ def _row(upper, lower, limit, edges, mixed, still, steps):
     return total
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _fold(sums, side, out):
     for kind in range(out.shape[0]):
         for j in range(out.shape[1]):
@@ -78,7 +82,6 @@ def _fold(sums, side, out):
                 out[kind, j] += sums[kind, x]
 
 
-@numba.njit(nogil=True, cache=True)
 def motion(before: np.ndarray, after: np.ndarray, side: int) -> np.ndarray:
     """Change and left of the whole blocks of two `(h, w)` float32 planes: `(2, h // side, w // side)` float32.
 
@@ -86,7 +89,13 @@ def motion(before: np.ndarray, after: np.ndarray, side: int) -> np.ndarray:
     """
     h, w = before.shape
     out = np.zeros((2, h // side, w // side), np.float32)
-    sums = np.zeros((6, w), np.float32)
+    _motion(before, after, side, np.zeros((6, w), np.float32), out)
+    return out
+
+
+@compiled
+def _motion(before, after, side, sums, out):
+    h = before.shape[0]
     for i in range(out.shape[1]):
         sums[:] = 0
         for y in range(i * side, (i + 1) * side):
@@ -98,10 +107,9 @@ def motion(before: np.ndarray, after: np.ndarray, side: int) -> np.ndarray:
             explained = (yy * xt * xt - 2 * xy * xt * yt + xx * yt * yt) / (xx * yy - xy * xy)
             out[0, i, j] = tt
             out[1, i, j] = max(0.0, tt - explained)
-    return out
 
 
-@numba.njit(nogil=True, cache=True, fastmath=_FAST)
+@compiled(fastmath=_FAST)
 def _products(a_up, a, a_down, b_up, b, b_down, sums):
     tt, xx, yy, xy, xt, yt = sums[0], sums[1], sums[2], sums[3], sums[4], sums[5]
     quarter = np.float32(0.25)
@@ -117,7 +125,7 @@ def _products(a_up, a, a_down, b_up, b, b_down, sums):
         yt[x] += gy * t
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _totals(block):
     tt, xx, yy, xy, xt, yt = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     for x in range(block.shape[1]):

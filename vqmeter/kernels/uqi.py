@@ -10,8 +10,9 @@ halves of one integer, x^2 + y^2, and xy. Windows add eight neighbours. 8-bit sa
 up to 16 bits in 64. The sums lie in one array a constant distance apart, else LLVM gives up on alias checks.
 """
 
-import numba
 import numpy as np
+
+from vqmeter.kernels.compiled import compiled
 
 WINDOW = 8
 MARGIN = WINDOW - 1
@@ -29,7 +30,7 @@ def uqi(ref: np.ndarray, dist: np.ndarray, width: int) -> float:
     return float(_mean(ref, dist, width, np.empty(3 * PITCH, np.int32 if ref.itemsize == 1 else np.int64)))
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _mean(ref, dist, width, sums):
     loss = 0.0
     for left in range(0, width - MARGIN, PITCH - MARGIN):
@@ -46,7 +47,7 @@ def _mean(ref, dist, width, sums):
     return 1 - loss / ((ref.shape[0] - MARGIN) * (width - MARGIN))
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _enter(ref, dist, sums):
     integer, shift = sums.dtype.type, sums.itemsize * 4
     for x in range(ref.size):
@@ -56,7 +57,7 @@ def _enter(ref, dist, sums):
         sums[i + _PRODUCT] += a * b
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _move(ref, dist, old_ref, old_dist, sums):
     """Enter a row and drop that of eight rows before."""
     integer, shift = sums.dtype.type, sums.itemsize * 4
@@ -67,7 +68,7 @@ def _move(ref, dist, old_ref, old_dist, sums):
         sums[i + _PRODUCT] += a * b - c * d
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc"})
+@compiled(error_model="numpy", fastmath={"reassoc"})
 def _losses(sums, n):
     """The sum of 1 - Q over the `n` windows of a row."""
     integer, shift = sums.dtype.type, sums.itemsize * 4
@@ -86,7 +87,7 @@ def _losses(sums, n):
     return loss
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _eight(v, i):
     u = np.uint64
     total = v[i] + v[i + u(1)] + v[i + u(2)] + v[i + u(3)] + v[i + u(4)] + v[i + u(5)] + v[i + u(6)] + v[i + u(7)]

@@ -49,7 +49,7 @@ def rgb(frame: Frame, to: torch.device | str = "cpu", meaning: Colour | None = N
 def rgb_array(frame: Frame, meaning: Colour | None = None) -> NDArray[np.float32]:
     """(3, H, W) float32 in [0, 1] in numpy's memory, without the GIL."""
     width, matrix = frame.info.width, rgb_matrix(frame.info.pix_fmt, meaning or colour(frame.info))
-    made: NDArray[np.float32] = rgb_kernels.rgb(*three_planes(frame), width, *_subsampling(frame.info.pix_fmt),
+    made: NDArray[np.float32] = rgb_kernels.rgb(three_planes(frame), width, *_subsampling(frame.info.pix_fmt),
                                                 matrix.astype(np.float32))  # fmt: skip
     return made
 
@@ -113,7 +113,7 @@ def kept_rgb(kept: Kept, matrix: NDArray[np.float64] | None = None) -> NDArray[n
     """(3, H, W) float32 in [0, 1] in numpy's memory, by the samples' own matrix unless another is given."""
     planes = kept.planes if len(kept.planes) == 3 else kept.planes * 3
     flat = (kept.matrix if matrix is None else matrix).astype(np.float32)
-    made: NDArray[np.float32] = rgb_kernels.rgb(*planes, kept.size[1], *_subsampling(kept.pix_fmt), flat)
+    made: NDArray[np.float32] = rgb_kernels.rgb(planes, kept.size[1], *_subsampling(kept.pix_fmt), flat)
     return made
 
 
@@ -130,7 +130,7 @@ def rgb_reduced(
     down = taps(info.height, size[0], False) if size else NO_TAPS
     across = taps(info.width, size[1], True) if size else NO_TAPS
     boxes, resized = rgb_kernels.rgb_reduced(
-        *three_planes(frame), info.width, *_subsampling(info.pix_fmt), matrix, factor, *down, *across
+        three_planes(frame), info.width, *_subsampling(info.pix_fmt), matrix, factor, down, across
     )
     return boxes / np.float32(factor**2), resized
 
