@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parent.parent / "vqmeter"
 
 #: From the bottom up; a module may import from its own layer and those below it.
 LAYERS = [
-    {"errors", "memory", "schema"},
+    {"errors", "machine", "schema"},
     {"frames"},
     {"kernels", "sources", "colour"},
     {"metric"},

@@ -21,12 +21,12 @@ from vqmeter.devices import resolve_device
 from vqmeter.environment import environment, peak_rss_mib, redact
 from vqmeter.errors import InputError, UsageError, VqmeterError
 from vqmeter.inputs import first_signatures, lag, open_input, opened
-from vqmeter.memory import hold_memory
+from vqmeter.machine import cpu_count, hold_memory
 from vqmeter.metric import Chosen, Context, Stream, choose
 from vqmeter.on_reference import add_differences, with_references
 from vqmeter.report import Report, Result, Series
 from vqmeter.runs import Prepared, Run, finish, prepare, take, wish
-from vqmeter.settings import Settings, cpu_count
+from vqmeter.settings import Settings
 from vqmeter.sources import Source, name_of
 from vqmeter.sources.align import Signatures
 from vqmeter.sources.pair import Fit, Lane, Selection, check_lengths, common_format, common_length, fit, walk

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from typing import Any
 
 from vqmeter.errors import UsageError
 from vqmeter.limits import Limit
+from vqmeter.machine import cpu_count
 from vqmeter.sources import InputOptions
 from vqmeter.sources.cropping import Crop
 from vqmeter.sources.pair import Selection
@@ -49,7 +49,7 @@ class Settings:
             "frames": s.frames, "subsample": s.every, "shortest": s.shortest, "pair": s.pair, "sync": self.sync,
             "planes": self.planes, "compare_format": pix_fmt, "device": self.device, "precision": self.precision,
             "crop": None if self.crop is None else str(self.crop), "deinterlace": self.deinterlace,
-            "scale": None if self.scale is None else f"{self.scale.size or 'ref'}:{self.scale.algorithm}",
+            "scale": None if self.scale is None else str(self.scale),
             "until_decided": [str(limit) for limit in self.limits] or None,
             "threads": self.threads or cpu_count(), "batch": self.batch, "seed": self.seed, "psnr_cap": self.psnr_cap,
         }  # fmt: skip
@@ -71,8 +71,3 @@ def parse_sync(sync: str | int, pair: str = "index") -> str | int:
     if sync not in ("off", 0) and pair == "pts":
         raise UsageError("--sync counts frames and --pair pts goes by time; choose one")
     return sync
-
-
-def cpu_count() -> int:
-    """The cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

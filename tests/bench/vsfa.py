@@ -23,9 +23,9 @@ from rows import Row, Target
 from timing import in_turn, rate
 
 from vqmeter import measure
+from vqmeter.machine import cpu_count
 from vqmeter.networks.resnet import ResNet
 from vqmeter.networks.vsfa import Vsfa, mean_std, pool
-from vqmeter.settings import cpu_count
 from vqmeter.weights import save
 
 BATCH = 64  # the authors'

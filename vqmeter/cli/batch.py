@@ -193,7 +193,7 @@ def _check_addresses(jobs: Sequence[Job], allowed: bool) -> None:
 def _executor(jobs: Sequence[Job], threads: int, own: dict[str, Any]) -> tuple[Executor, int]:
     """What runs the jobs, and how many threads each has."""
     from vqmeter.batch.pool import LocalPool, shares
-    from vqmeter.settings import cpu_count
+    from vqmeter.machine import cpu_count
 
     if own["scheduler"]:
         from vqmeter.batch.cluster import DaskCluster

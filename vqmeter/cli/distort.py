@@ -90,8 +90,8 @@ def command(source: str, folder: str, **options: Any) -> int:
     from vqmeter.cli import complain, show_traceback
     from vqmeter.distortions.files import copies, files_in, look, plan, run
     from vqmeter.errors import VqmeterError
+    from vqmeter.machine import cpu_count
     from vqmeter.report import gravest
-    from vqmeter.settings import cpu_count
 
     chosen, levels = _chosen(options), _levels(options["levels"])
     forms = _forms(options["forms"])

@@ -139,8 +139,8 @@ def _running(folder: Path, options: dict[str, Any]) -> Iterator[Run]:
     """The run that the options ask for, with its progress bar."""
     from vqmeter.cli.progress import progress
     from vqmeter.devices import resolve_device
+    from vqmeter.machine import cpu_count
     from vqmeter.metric import Context
-    from vqmeter.settings import cpu_count
     from vqmeter.training.run import Run
 
     precision = "fp32" if options["precision"] == "auto" else options["precision"]
@@ -162,7 +162,7 @@ def _running(folder: Path, options: dict[str, Any]) -> Iterator[Run]:
 
 def _dataset(data: str, folder: Path, options: dict[str, Any]) -> Dataset:
     """DATA as items, distorted and labelled where that is asked for, with everything wrong with it said."""
-    from vqmeter.settings import cpu_count
+    from vqmeter.machine import cpu_count
     from vqmeter.training.labels import pseudo_labels
 
     if options["distort"]:
@@ -186,7 +186,7 @@ def _distort(data: str, folder: Path, options: dict[str, Any]) -> str:
     """Distorted copies of pristine media, made once."""
     from vqmeter.distortions import PRESETS, find, preset
     from vqmeter.distortions.files import copies, files_in, look, plan, run
-    from vqmeter.settings import cpu_count
+    from vqmeter.machine import cpu_count
     from vqmeter.sources import InputOptions
 
     words = options["distort"].split(",")

@@ -21,11 +21,11 @@ from typing import Any
 from vqmeter import __version__
 from vqmeter.environment import environment
 from vqmeter.errors import DeviceError, UsageError, VqmeterError, WeightsError
+from vqmeter.machine import cpu_count
 from vqmeter.metric import NAMES, metric_class
 from vqmeter.report import Result, gravest
 from vqmeter.selfcheck.clips import CODED, make, samples_of
 from vqmeter.session import measure
-from vqmeter.settings import cpu_count
 
 TOLERANCE = 1e-4  # of the scale's width; of 1 where it has no end
 _LIBRARIES = ("av", "click", "numba", "numpy", "pillow", "rich", "safetensors", "scikit-image", "scipy", "torch")

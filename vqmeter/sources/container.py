@@ -19,6 +19,7 @@ import av
 
 from vqmeter.errors import DecodeError, DeviceError, MissingInputError, UsageError, VqmeterError
 from vqmeter.frames import Frame, PixelFormat, VideoInfo
+from vqmeter.machine import cpu_count
 from vqmeter.sources import InputOptions, at_most, check_pixels, is_sequence, name_of
 from vqmeter.sources.matroska import missing_bytes
 from vqmeter.sources.pictures import planes_of
@@ -32,6 +33,7 @@ _TRANSFERS = {1: "bt709", 4: "gamma22", 5: "gamma28", 6: "smpte170m", 7: "smpte2
               15: "bt2020-12", 16: "smpte2084", 18: "arib-std-b67"}  # fmt: skip
 #: Packets without a time are numbered from here on, where no time lies.
 _UNTIMED = -(1 << 62)
+_MOST_THREADS = 16  # FFmpeg warns of more
 _FIELD_ORDERS = {1: "progressive", 2: "tt", 3: "bb", 4: "tb", 5: "bt"}
 
 
@@ -98,7 +100,7 @@ class ContainerSource:
             self._notes.append(f"{len(moving)} video streams, stream {stream.index} is measured")
         check_pixels(self._name, stream.width, stream.height, self._options.max_pixels)
         stream.thread_type = "AUTO"
-        stream.codec_context.thread_count = self._options.threads
+        stream.codec_context.thread_count = self._options.threads or _threads(stream.codec_context.codec)
         stream.codec_context.options = {"max_pixels": str(self._options.max_pixels)}
         return stream
 
@@ -258,6 +260,17 @@ class ContainerSource:
         self._container.close()
         if self._pipe is not None and self._name != "stdin":
             self._pipe.close()
+
+
+def _threads(codec: Any) -> int:
+    """Of a decoder that has the machine; 0 leaves it to FFmpeg.
+
+    Threads that decode whole frames wait for each other, and with one more than cores, which is FFmpeg's choice, cores idle: on
+    two of them H.264 and HEVC decode a tenth to a third faster with six.
+    """
+    cores = cpu_count()
+    by_frame = codec.capabilities & av.codec.Capabilities.frame_threads
+    return min(_MOST_THREADS, 2 * cores + 2) if by_frame and cores > 1 else 0
 
 
 def _first_number(pattern: str) -> int:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from vqmeter.errors import DeviceError, UsageError
-from vqmeter.memory import hold_memory
+from vqmeter.machine import hold_memory
 from vqmeter.metric import Context
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}

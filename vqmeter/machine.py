@@ -1,8 +1,9 @@
-"""Memory that is freed and at once taken again."""
+"""What this process has of its machine: cores, and memory that is freed and at once taken again."""
 
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 from contextlib import suppress
 from functools import lru_cache
@@ -21,3 +22,8 @@ def hold_memory() -> None:
         libc = ctypes.CDLL(None)
         for parameter in (_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD):
             libc.mallopt(parameter, 1 << 30)
+
+
+def cpu_count() -> int:
+    """The cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
