@@ -57,18 +57,13 @@ def ffmpeg_version() -> str:
 
 
 def ffmpeg_filter(ref: Path, dist: Path, graph: str, *, frames: int | None = None, pix_fmt: str = "yuv420p",
-                  size: str = SIZE, threads: int | None = None) -> list[str]:  # fmt: skip
-    """A filter of ffmpeg over two files, raw ones and others; no log file.
-
-    `threads` are those of each decoder and of the filter graph; without them ffmpeg takes what it likes.
-    """
-    each = [] if threads is None else ["-threads", str(threads)]
-    graphs = [] if threads is None else ["-filter_threads", str(threads), "-filter_complex_threads", str(threads)]
+                  size: str = SIZE) -> list[str]:  # fmt: skip
+    """A filter of ffmpeg over two files, raw ones and others, with the threads that ffmpeg takes; no log file."""
     limit = [] if frames is None else ["-t", str(frames / RATE)]
     raw = ["-f", "rawvideo", "-s", size, "-r", str(RATE), "-pix_fmt", pix_fmt]
     inputs = [part for path in (dist, ref)
-              for part in (*(raw if path.suffix == ".yuv" else []), *each, *limit, "-i", str(path))]  # fmt: skip
-    return [ffmpeg(), "-hide_banner", "-nostdin", "-nostats", *graphs, *inputs, "-lavfi", graph, "-f", "null", "-"]
+              for part in (*(raw if path.suffix == ".yuv" else []), *limit, "-i", str(path))]  # fmt: skip
+    return [ffmpeg(), "-hide_banner", "-nostdin", "-nostats", *inputs, "-lavfi", graph, "-f", "null", "-"]
 
 
 def libvmaf(feature: str, threads: int = 2, log: bool = False) -> str:

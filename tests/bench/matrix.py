@@ -1,8 +1,7 @@
 """Sizes, depths, inputs and threads against ffmpeg's psnr and ssim filters, and libvmaf where it is not too slow.
 
-The reference is raw, the distorted raw or coded. What is held equal with N threads: both programs are pinned to the first
-N cores; vqmeter has `threads=N`, ffmpeg `-threads N` for its decoders and `-filter_threads N` for its filters, libvmaf
-`n_threads=N`. What neither can be denied are its own threads for reading and writing, on the same cores.
+The reference is raw, the distorted raw or coded. Both programs are pinned to the first N cores and choose their threads for
+so many themselves, but for libvmaf, which is told `n_threads=N`.
 
 Steady state, the cheap way: of ffmpeg a whole process less one of a single frame; of vqmeter `measure()` in a warm
 process, with opening and closing the files, which the difference does not hold against ffmpeg.
@@ -10,7 +9,7 @@ process, with opening and closing the files, which the difference does not hold 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,10 +26,10 @@ MATRIX = "matrix, steady state"
 THREADS = (1, 2)
 METRICS = ("psnr", "ssim_ffmpeg", "ssim")
 RAW = "raw"
-_SCORES = {"psnr": "psnr.mse_pooled", "ssim_ffmpeg": "ssim_ffmpeg_y", "ssim": "ssim_y"}
-_FILTERS = {"psnr": "psnr", "ssim_ffmpeg": "ssim", "ssim": "ssim"}
+SCORES = {"psnr": "psnr.mse_pooled", "ssim_ffmpeg": "ssim_ffmpeg_y", "ssim": "ssim_y"}
+FILTERS = {"psnr": "psnr", "ssim_ffmpeg": "ssim", "ssim": "ssim"}
 _READ = {"psnr": commands.ffmpeg_psnr, "ssim": commands.ffmpeg_ssim}
-ROUNDS, _SETTLE = 3, 0.05  # nothing here has threads that spin
+ROUNDS, SETTLE = 3, 0.05  # nothing here has threads that spin
 _AGREE = 1e-5  # of the value, with which two answers are the same number: filters print six digits or seven
 #: Metric -> libvmaf's feature, its score and ours, and which part of the clip's frames it is given: it takes its time.
 _FEATURES = {
@@ -61,22 +60,20 @@ class Cell:
 
     def ours(self, worker: Worker, metric: str, frames: int | None = None, score: str | None = None) -> Task:
         return Task(worker, "measure", self._files | {
-            "metrics": metric, "score": score or _SCORES.get(metric), "frames": frames or self.shape.frames,
-            "size": self.shape.size, "pix_fmt": PIX_FMT[self.depth], "threads": self.threads,
+            "metrics": metric, "score": score or SCORES.get(metric), "frames": frames or self.shape.frames,
+            "size": self.shape.size, "pix_fmt": PIX_FMT[self.depth],
         })  # fmt: skip
 
     def theirs(self, graph: str, frames: int | None = None) -> Process:
         return Process(commands.ffmpeg_filter(self.ref, self.dist, graph, frames=frames or self.shape.frames,
-                                              pix_fmt=PIX_FMT[self.depth], size=self.shape.size, threads=self.threads),
-                       self.threads)  # fmt: skip
+                                              pix_fmt=PIX_FMT[self.depth], size=self.shape.size), self.threads)  # fmt: skip
 
     def bare(self, worker: Worker) -> Task:
         """What bounds it: reading both files by position, or decoding the coded one."""
         if self.codec == RAW:
             options = {"block": self._bytes, "frames": self.shape.frames, "threads": self.threads}
             return Task(worker, "read_file", self._files | options)
-        options = {"frames": self.shape.frames, "threads": self.threads}
-        return Task(worker, "decode", {"path": str(self.dist), **options})
+        return Task(worker, "decode", {"path": str(self.dist), "frames": self.shape.frames})
 
     def bound(self, ours: Spread | None, bare: Spread, metric: str) -> tuple[Bound | None, str]:
         """Its bound and, of raw files, a word on reading them."""
@@ -126,7 +123,7 @@ def _of(bench: Bench, name: str) -> Iterator[Row]:
     first = {"ref": str(bench.clips.shaped(shape, "ref", 8)), "dist": str(bench.clips.shaped(shape, "dist", 8))}
     options = first | {"size": shape.size, "metrics": "psnr", "frames": 2}
     for threads in THREADS:
-        with Worker("measure", options | {"threads": threads}, threads) as worker:
+        with Worker("measure", options, threads) as worker:
             for cell in cells(bench, shape):
                 if cell.threads == threads:
                     warm(cell.ref, cell.dist)
@@ -135,16 +132,20 @@ def _of(bench: Bench, name: str) -> Iterator[Row]:
                         yield from _against_libvmaf(cell, worker, rounds)
 
 
-def _against_ffmpeg(cell: Cell, worker: Worker, rounds: int) -> Iterator[Row]:
-    jobs: dict[str, Job] = {metric: cell.ours(worker, metric) for metric in METRICS}
-    for metric in METRICS:
+def against_ffmpeg(cell: Cell, worker: Worker, metrics: Sequence[str]) -> dict[str, Job]:
+    """Our metrics, the filters of ffmpeg's that stand beside them, and ffmpeg's start: a single frame."""
+    for metric in metrics:
         cell.ours(worker, metric, 2)()  # compiled now, if never before
-    jobs |= {f"ffmpeg {graph}": cell.theirs(graph) for graph in dict.fromkeys(_FILTERS.values())}
-    jobs |= {"start": cell.theirs("psnr", 1), "bare": cell.bare(worker)}
-    times = in_turn(jobs, rounds, _SETTLE)
+    ours: dict[str, Job] = {metric: cell.ours(worker, metric) for metric in metrics}
+    return ours | {f"ffmpeg {graph}": cell.theirs(graph) for graph in FILTERS.values()} | {"start": cell.theirs("psnr", 1)}
+
+
+def _against_ffmpeg(cell: Cell, worker: Worker, rounds: int) -> Iterator[Row]:
+    jobs = against_ffmpeg(cell, worker, METRICS) | {"bare": cell.bare(worker)}
+    times = in_turn(jobs, rounds, SETTLE)
     bare = rate(times["bare"], cell.shape.frames)
     for metric in METRICS:
-        ours, peer = rate(times[metric], cell.shape.frames), f"ffmpeg {_FILTERS[metric]}"
+        ours, peer = rate(times[metric], cell.shape.frames), f"ffmpeg {FILTERS[metric]}"
         theirs = steady(times[peer], times["start"], cell.shape.frames - 1)
         bound, reading = cell.bound(ours, bare, metric)
         yield Row(MATRIX, f"matrix {cell.name} {metric}", f"{metric}, {cell.work}", ours, peer, theirs, bound=bound,
@@ -155,7 +156,7 @@ def _answers(jobs: Mapping[str, Job], metric: str, peer: str) -> str:
     """Both answers; they are the same number but for ssim, whose windows the filter does not have."""
     ours, theirs = jobs[metric], jobs[peer]
     assert isinstance(ours, Task) and isinstance(theirs, Process) and theirs.last
-    return _both(ours.last["value"], _READ[_FILTERS[metric]](theirs.last.err), metric != "ssim")
+    return _both(ours.last["value"], _READ[FILTERS[metric]](theirs.last.err), metric != "ssim")
 
 
 def _both(ours: float, theirs: float | None, same: bool) -> str:
@@ -179,7 +180,7 @@ def _against_libvmaf(cell: Cell, worker: Worker, rounds: int) -> Iterator[Row]:
         same[metric]()  # what libvmaf's few frames come to; and compiled now, if never before
         jobs[metric] = cell.ours(worker, metric)
         jobs[feature] = cell.theirs(commands.libvmaf(feature, cell.threads, log=True), few[metric])
-    times = in_turn(jobs, rounds, _SETTLE)
+    times = in_turn(jobs, rounds, SETTLE)
     for metric, (feature, name, _, _) in _FEATURES.items():
         ours, frames, peer = rate(times[metric], cell.shape.frames), few[metric], jobs[feature]
         theirs = steady(times[feature], times["start"], frames - 1)

@@ -13,7 +13,7 @@ import clips
 import commands
 from clips import LONG, SHAPES, SHORT
 from inprocess import TOGETHER
-from matrix import RAW, Cell
+from matrix import FILTERS, RAW, SCORES, SETTLE, Cell, against_ffmpeg
 from processes import Bench
 from rows import Point, Row
 from timing import Job, Process, Spread, Worker, cores, in_turn, rate, steady, warm
@@ -21,10 +21,8 @@ from timing import Job, Process, Spread, Worker, cores, in_turn, rate, steady, w
 SCALING = "scaling"
 LENGTHS = (30, 100, SHORT, LONG)
 _FRAMES = 24  # of H.264, for one to six metrics
-_SETTLE = 0.05
-_PEERS = {"psnr": "psnr", "ssim_ffmpeg": "ssim"}  # metric -> ffmpeg's filter of the same arithmetic
-_ALONE = ("ssim", "ms_ssim")  # no filter of ffmpeg is the same
-_SCORES = {"psnr": "psnr", "ssim_ffmpeg": "ssim_ffmpeg_y"}
+_PEERS = {metric: FILTERS[metric] for metric in ("psnr", "ssim_ffmpeg")}  # whose arithmetic is the same
+_METRICS = (*_PEERS, "ssim", "ms_ssim")
 
 
 def scaling_length(bench: Bench) -> Iterator[Row]:
@@ -34,9 +32,9 @@ def scaling_length(bench: Bench) -> Iterator[Row]:
     jobs: dict[str, Job] = {}
     for frames in LENGTHS:
         for metric, graph in _PEERS.items():
-            jobs[f"{metric} {frames}"] = Process(commands.fr(*files, metric, _SCORES[metric], frames=frames))
+            jobs[f"{metric} {frames}"] = Process(commands.fr(*files, metric, SCORES[metric], frames=frames))
             jobs[f"ffmpeg {graph} {frames}"] = Process(commands.ffmpeg_filter(*files, graph, frames=frames))
-    times = in_turn(jobs, bench.rounds, _SETTLE)
+    times = in_turn(jobs, bench.rounds, SETTLE)
     for metric, graph in _PEERS.items():
         for frames in LENGTHS:
             ours, theirs = (Spread.of(times[f"{name} {frames}"]) for name in (metric, f"ffmpeg {graph}"))
@@ -53,7 +51,7 @@ def scaling_size(bench: Bench) -> Iterator[Row]:
             cell = _raw(bench, shape, cores())
             times = _steady_times(cell, worker, bench.rounds)
             megapixels = shape.width * shape.height / 1e6
-            for metric in (*_PEERS, *_ALONE):
+            for metric in _METRICS:
                 ours, theirs = (_milliseconds(spread) for spread in _speeds(times, metric, shape.frames))
                 yield Row(SCALING, f"scaling size {metric} {shape.name}", f"{metric}, {shape.name}, raw", ours,
                           _peer(metric), theirs, unit="ms", aside=True,
@@ -65,9 +63,9 @@ def scaling_threads(bench: Bench) -> Iterator[Row]:
     threads = 1
     while threads <= cores():
         cell = _raw(bench, clips.FULL_HD, threads)
-        with Worker("measure", bench.pair() | {"metrics": "psnr", "frames": 2, "threads": threads}, threads) as worker:
+        with Worker("measure", bench.pair() | {"metrics": "psnr", "frames": 2}, threads) as worker:
             times = _steady_times(cell, worker, bench.rounds)
-        for metric in (*_PEERS, *_ALONE):
+        for metric in _METRICS:
             ours, theirs = _speeds(times, metric, cell.shape.frames)
             yield Row(SCALING, f"scaling threads {metric} {threads}", f"{metric}, 1080p, raw, threads: {threads}", ours,
                       _peer(metric), theirs, aside=True, point=Point("threads", f"vqmeter {metric}", threads))  # fmt: skip
@@ -99,11 +97,7 @@ def _raw(bench: Bench, shape: clips.Shape, threads: int) -> Cell:
 def _steady_times(cell: Cell, worker: Worker, rounds: int) -> dict[str, list[float]]:
     """Seconds of every metric, of ffmpeg's filters and of its start."""
     warm(cell.ref, cell.dist)
-    jobs: dict[str, Job] = {metric: cell.ours(worker, metric) for metric in (*_PEERS, *_ALONE)}
-    for metric in jobs:
-        cell.ours(worker, metric, 2)()  # compiled now, if never before
-    jobs |= {f"ffmpeg {graph}": cell.theirs(graph) for graph in _PEERS.values()} | {"start": cell.theirs("psnr", 1)}
-    return in_turn(jobs, rounds, _SETTLE)
+    return in_turn(against_ffmpeg(cell, worker, _METRICS), rounds, SETTLE)
 
 
 def _speeds(times: dict[str, list[float]], metric: str, frames: int) -> tuple[Spread | None, Spread | None]:

@@ -165,9 +165,9 @@ def _grid(rows: Sequence[Row], rounds: int) -> list[str]:
     columns = sorted(seen, key=lambda column: (metrics.index(column[0]), column[1]))
     lines = [
         "",
-        f"Every size, depth and input against a raw reference, steady state, medians of {rounds}, one and two threads on as",
-        "many cores, and how many times the speed of ffmpeg's filter that is: `psnr` against `psnr`, `ssim_ffmpeg` against",
-        "`ssim`, whose arithmetic it has, and `ssim` against `ssim` too, which is another definition.",
+        f"Every size, depth and input against a raw reference, steady state, medians of {rounds}, on one core and on two with",
+        "the threads that each program takes there, and how many times the speed of ffmpeg's filter that is: `psnr` against",
+        "`psnr`, `ssim_ffmpeg` against `ssim`, whose arithmetic it has, and `ssim` against `ssim`, another definition.",
         "",
         "| distorted | " + " | ".join(f"{metric}, {threads}" for metric, threads in columns) + " |",
         "|---" + "|---:" * len(columns) + "|",

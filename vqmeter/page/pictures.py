@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import io
 import os
-import re
 from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -73,8 +72,9 @@ def worst_shots(result: Result, key: str, count: int) -> list[Shot]:
 def _open_both(result: Result, stack: ExitStack) -> tuple[Source | None, Source]:
     """Reference, where there was one, and distorted, as the session had them."""
     settings = result.settings
-    said = settings.get("crop")
-    scale, crop = _scale(settings.get("scale")), Crop.parse(said) if isinstance(said, str) else None
+    scaled, cropped = settings.get("scale"), settings.get("crop")
+    scale = Scale.parse(scaled) if isinstance(scaled, str) else None
+    crop = Crop.parse(cropped) if isinstance(cropped, str) else None
     opened: list[Source] = []
     for role in ("reference", "distorted"):
         info = result.inputs.get(role)
@@ -109,13 +109,6 @@ def _open(info: Mapping[str, Any]) -> Source:
     size = (_whole(info, "width"), _whole(info, "height"))
     rate = info.get("rate")
     return open_video(path, InputOptions(size, str(info.get("pix_fmt")), parse_rate(rate), "rawvideo", **said))
-
-
-def _scale(text: object) -> Scale | None:
-    """The scaling a result's settings tell of, `ref:bicubic` or `(1280, 720):bicubic`."""
-    if not isinstance(text, str):
-        return None
-    return Scale.parse(re.sub(r"^\((\d+), (\d+)\)", r"\1x\2", text))
 
 
 def _selection(settings: Mapping[str, Any], validity: Mapping[str, Any]) -> Selection:

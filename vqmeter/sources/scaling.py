@@ -37,6 +37,9 @@ class Scale:
             return None
         return cls(None if size == "ref" else parse_size(size), algorithm or "bicubic")
 
+    def __str__(self) -> str:
+        return f"{'ref' if self.size is None else '{}x{}'.format(*self.size)}:{self.algorithm}"
+
     def apply(self, source: Source, ref: VideoInfo | None) -> Source:
         """`source` at the size asked for; itself where it has that size already.
 
