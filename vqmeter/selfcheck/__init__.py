@@ -28,7 +28,7 @@ from vqmeter.selfcheck.clips import CODED, make, samples_of
 from vqmeter.session import measure
 
 TOLERANCE = 1e-4  # of the scale's width; of 1 where it has no end
-_LIBRARIES = ("av", "click", "numba", "numpy", "pillow", "rich", "safetensors", "scikit-image", "scipy", "torch")
+_LIBRARIES = ("av", "click", "llvmlite", "numba", "numpy", "pillow", "rich", "safetensors", "scikit-image", "scipy", "torch")
 
 
 @dataclass(frozen=True)
