@@ -266,11 +266,11 @@ def _threads(codec: Any) -> int:
     """Of a decoder that has the machine; 0 leaves it to FFmpeg.
 
     Threads that decode whole frames wait for each other, and with one more than cores, which is FFmpeg's choice, cores idle: on
-    two of them H.264 and HEVC decode a tenth to a third faster with six.
+    two of them H.264 and HEVC decode a tenth to a third faster with eight.
     """
     cores = cpu_count()
     by_frame = codec.capabilities & av.codec.Capabilities.frame_threads
-    return min(_MOST_THREADS, 2 * cores + 2) if by_frame and cores > 1 else 0
+    return min(_MOST_THREADS, 4 * cores) if by_frame and cores > 1 else 0
 
 
 def _first_number(pattern: str) -> int:

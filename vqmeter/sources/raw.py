@@ -185,8 +185,10 @@ class RawSource:
     def _read(self, number: int) -> tuple[Plane, ...]:
         """Frame `number` in this thread's own buffer."""
         if not hasattr(self._local, "buffer"):
-            self._local.buffer = np.empty(self._bytes, np.uint8)
+            self._local.buffer = buffer = np.empty(self._bytes, np.uint8)
             self._local.marker = bytearray(len(self._marker))
+            self._local.planes = planes = self._planes(buffer)
+            self._local.lasting = all(np.shares_memory(plane, buffer) for plane in planes)
         buffer, marker = self._local.buffer, self._local.marker
         offset = self._header + number * (self._bytes + len(marker))
         try:
@@ -197,7 +199,7 @@ class RawSource:
             raise DecodeError(f"{self._name}: frame {number} is cut short; the file changed while it was read")
         if marker != self._marker:
             raise DecodeError(f"{self._name}: frame {number} does not begin with FRAME; the file is damaged")
-        return self._planes(buffer)
+        return self._local.planes if self._local.lasting else self._planes(buffer)
 
     def _read_at(self, buffers: list[Any], offset: int) -> int:
         assert self._file is not None
