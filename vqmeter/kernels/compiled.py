@@ -13,8 +13,8 @@ numba's memory management is left out, so an `np.empty` in it, or one slice assi
 compiled function may call others. Its arguments are not checked, nor are indices. The interpreter is let go of while it runs.
 
 Object code lies in `VQMETER_KERNELS`, else beside the source where that can be written to, else in the user's folder for
-caches; where that is nowhere it is made anew by every process. Its name says which processor and libraries it was made with;
-its head, of which sources. It is a program: whoever may write there may run code as whoever reads it.
+caches; where that is nowhere it is made anew by every process. Its head says with which processor, library and sources it was
+made. It is a program: whoever may write there may run code as whoever reads it.
 
 The call is numba's own: `status = f(&result, &exception, arguments...)`, where an array is seven words and more: two of
 memory management (null), its size, its item size, its data, its shape, its strides.
@@ -23,11 +23,9 @@ memory management (null), its size, its item size, its data, its shape, its stri
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import logging
 import os
 import sys
-import sysconfig
 import threading
 import zlib
 from collections.abc import Callable, Iterator
@@ -209,10 +207,12 @@ def _say_that_it_compiles() -> None:
 
 
 @cache
-def _sources() -> bytes:
-    """Changes where one of the sources does."""
+def _made_with() -> tuple[bytes, str]:
+    """What object code hangs on: this machine, the library that loads it, and all sources; and short for all but these."""
+    machine = (_EDITION, llvm.get_process_triple(), *_processor(), llvmlite.__version__)
     files = sorted((entry.name, entry.stat()) for entry in os.scandir(_HERE) if entry.name.endswith(".py"))
-    return hashlib.sha256(repr([(n, s.st_mtime_ns, s.st_size) for n, s in files]).encode()).digest()
+    sources = [(name, stat.st_mtime_ns, stat.st_size) for name, stat in files]
+    return f"{machine} {sources}\n".encode(), f"{zlib.crc32(repr(machine).encode()):08x}"
 
 
 def _places() -> Iterator[Path]:
@@ -225,24 +225,22 @@ def _places() -> Iterator[Path]:
     yield user_cache_path("vqmeter") / "kernels"
 
 
-@cache
-def _made_with() -> str:
-    """Short for the processor and the libraries that object code hangs on."""
-    words = (_EDITION, *_processor(), llvmlite.__version__, sysconfig.get_platform())
-    return hashlib.sha256(repr(words).encode()).hexdigest()[:12]
-
-
 def _path(folder: Path, name: str) -> Path:
-    return folder / f"{name}.{_made_with()}.o"
+    return folder / f"{name}.{_made_with()[1]}.o"
+
+
+def _checked(code: bytes) -> bytes:
+    return _made_with()[0] + zlib.crc32(code).to_bytes(4, "little") + code
 
 
 def _stored(name: str) -> bytes | None:
     """Object code made of the sources of now, whole; None where there is none."""
+    start = len(_made_with()[0]) + 4
     for folder in _places():
         with suppress(OSError):
             data = _path(folder, name).read_bytes()
-            if data[:36] == _sources() + _checksum(data[36:]):
-                return data[36:]
+            if data == _checked(data[start:]):
+                return data[start:]
     return None
 
 
@@ -253,10 +251,6 @@ def _store(name: str, code: bytes) -> None:
             folder.mkdir(parents=True, exist_ok=True)
             path = _path(folder, name)
             part = path.with_name(f"{path.name}.{os.getpid()}")
-            part.write_bytes(_sources() + _checksum(code) + code)
+            part.write_bytes(_checked(code))
             part.replace(path)
             return
-
-
-def _checksum(code: bytes) -> bytes:
-    return zlib.crc32(code).to_bytes(4, "little")
