@@ -6,7 +6,7 @@ from scipy.ndimage import correlate1d
 from skimage import data
 from skimage.metrics import structural_similarity
 
-from vqmeter.kernels.sse import BLOCK, sse
+from vqmeter.kernels.sse import BLOCK, sse, sse_reading
 from vqmeter.kernels.ssim import BAND, LANES, MARGIN, STRIDE, ssim, ssim_cs, ssim_map
 
 DEPTHS = (8, 10, 12, 16)
@@ -113,6 +113,24 @@ def test_sse_of_planes_is_that_of_each():
     refs, dists = [tuple(noise(shape, 10, seed + n) for n, shape in enumerate([(9, 61), (5, 31), (1, 7)])) for seed in (1, 5)]
     widths = tuple(plane.shape[1] for plane in refs)
     assert sse(refs, dists, widths).tolist() == [one_sse(*plane) for plane in zip(refs, dists, widths, strict=True)]
+
+
+@pytest.mark.parametrize("depth", [8, 10, 16])
+def test_sse_of_files_is_that_of_their_samples(depth, tmp_path):
+    """More than is read at once, planes of odd sizes, and places in the files that no sample begins at."""
+    sizes = [(1 << 20) + 77, 4001, 1]
+    lots = [[noise((1, size), depth, seed + n) for n, size in enumerate(sizes)] for seed in (1, 5)]
+    whole = [np.concatenate(lot, axis=1)[0] for lot in lots]
+    with open(tmp_path / "a", "w+b") as a, open(tmp_path / "b", "w+b") as b:
+        for file, samples, gap in zip((a, b), whole, (3, 1000), strict=True):
+            file.write(bytes(gap) + samples.tobytes())
+            file.flush()
+        room = [np.zeros_like(samples) for samples in whole]
+        found = sse_reading((a.fileno(), 3, room[0]), (b.fileno(), 1000, room[1]), sizes)
+        assert found.tolist() == sse(*lots, sizes).tolist()
+        assert all(np.array_equal(*pair) for pair in zip(room, whole, strict=True))
+        assert sse_reading((a.fileno(), 4, room[0]), (b.fileno(), 1000, room[1]), sizes) is None  # one byte short
+        assert sse_reading((a.fileno(), 3, room[0]), (1 << 20, 1000, room[1]), sizes) is None  # no such file
 
 
 # --- ssim

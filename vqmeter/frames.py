@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -226,6 +226,15 @@ class VideoInfo:
         }  # fmt: skip
 
 
+class Part(NamedTuple):
+    """The samples of a frame where they lie in a file, plane after plane, and the memory of this thread that they belong in."""
+
+    file: int  # its number
+    at: int  # in bytes
+    samples: NDArray[Any]  # flat
+    planes: tuple[Plane, ...]  # views on `samples`, in order
+
+
 @dataclass(eq=False)
 class Frame:
     """One picture. `planes` are loaded when first looked at, so that a worker can read its own frame.
@@ -252,6 +261,14 @@ class Frame:
         if self._planes is None:  # not a cached_property: before Python 3.12 its lock lets one thread load at a time
             self._planes = self.load()
         return self._planes
+
+    def unread(self) -> Part | None:
+        """Where the samples lie, if they lie plainly in a file and nobody has read them; whoever then does calls `was_read`."""
+        part: Callable[[], Part | None] | None = getattr(self.load, "part", None)
+        return None if part is None or self._planes is not None else part()
+
+    def was_read(self, part: Part) -> None:
+        self._planes = part.planes
 
     def derive(self, key: Hashable, make: Callable[[Frame], T]) -> T:
         """`make(self)`, made once and shared by all metrics and all distorted files that look at this frame."""

@@ -42,7 +42,7 @@ import numpy as np
 _HERE = Path(__file__).parent
 _EDITION = 1  # of the form of what lies on disk
 _FINE = (0, -2)  # statuses: a number came back, or None did
-_LIBC = {"memcpy", "memmove", "memset", "exp", "expf", "floor", "floorf", "ceil", "ceilf", "round", "sqrt", "sqrtf"}
+_LIBC = {"memcpy", "memmove", "memset", "exp", "expf", "floor", "floorf", "ceil", "ceilf", "round", "sqrt", "sqrtf", "pread"}
 _LOCK = threading.RLock()
 Kind = Any  # of an argument: (character of its dtype, dimensions, whether C-contiguous), or the character of a number
 
@@ -50,6 +50,23 @@ Kind = Any  # of an argument: (character of its dtype, dimensions, whether C-con
 def compiled(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     """Decorate a loop: `@compiled`, or with numba's options of arithmetic, `@compiled(fastmath=..., error_model=...)`."""
     return Compiled(function, options) if function is not None else lambda function: Compiled(function, options)
+
+
+class Library:
+    """A function of the C library that loops may call: `read = Library("pread", "int64(int32, uintp, uintp, int64)")`."""
+
+    def __init__(self, name: str, signature: str) -> None:
+        self.name, self._signature = name, signature
+
+    def __call__(self, *arguments: Any) -> Any:
+        raise TypeError(f"{self.name} is called by compiled loops alone")
+
+    @cached_property
+    def dispatcher(self) -> Any:
+        from numba.core import sigutils, types, typing
+
+        arguments, result = sigutils.normalize_signature(self._signature)
+        return types.ExternalFunction(self.name, typing.signature(result, *arguments))
 
 
 class Compiled:
@@ -104,7 +121,7 @@ class Compiled:
         import numba
 
         names, code = self.function.__globals__, self.function.__code__
-        called = {name: names[name].dispatcher for name in code.co_names if isinstance(names.get(name), Compiled)}
+        called = {name: names[name].dispatcher for name in code.co_names if isinstance(names.get(name), (Compiled, Library))}
         function = FunctionType(code, {**names, **called}, code.co_name)
         return numba.njit(nogil=True, _nrt=False, **self._options)(function)
 

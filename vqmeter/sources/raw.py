@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from vqmeter.errors import DecodeError
-from vqmeter.frames import Frame, PixelFormat, Plane, VideoInfo
+from vqmeter.frames import Frame, Part, PixelFormat, Plane, VideoInfo
 from vqmeter.sources import Y4M_MAGIC, InputOptions, at_most, check_pixels, name_of
 from vqmeter.sources.geometry import DEFAULT_RATE, raw_geometry
 
@@ -170,7 +170,7 @@ class RawSource:
 
     def _by_position(self, first: int) -> Iterator[tuple[int, Any]]:
         for number in range(first, self.count or 0):
-            yield number, lambda n=number: self._read(n)
+            yield number, _Place(self, number)
         if self.cut and self._marker:
             raise DecodeError(self._cut_message())
 
@@ -182,14 +182,30 @@ class RawSource:
                 yield number, lambda p=planes: p
             number += 1
 
-    def _read(self, number: int) -> tuple[Plane, ...]:
+    def _own(self) -> Any:
+        """This thread's own memory: a buffer, room for a marker, the planes where they are views on the buffer."""
+        own = self._local
+        if not hasattr(own, "buffer"):
+            own.buffer, own.marker = np.empty(self._bytes, np.uint8), bytearray(len(self._marker))
+            planes = self._planes(own.buffer)
+            own.planes = planes if all(np.shares_memory(plane, own.buffer) for plane in planes) else None
+            own.plain = own.planes is not None and _lie_plainly(planes, own.buffer)
+        return own
+
+    def part(self, number: int) -> Part | None:
+        """Where frame `number` lies and belongs, if its planes lie there one after another as they are."""
+        own = self._own()
+        if not own.plain or self._file is None or not hasattr(os, "pread"):
+            return None
+        file, at = self._file.fileno(), self._header + number * (self._bytes + len(self._marker))
+        if self._marker and os.pread(file, len(self._marker), at) != self._marker:
+            return None
+        return Part(file, at + len(self._marker), own.buffer.view(own.planes[0].dtype), own.planes)
+
+    def read(self, number: int) -> tuple[Plane, ...]:
         """Frame `number` in this thread's own buffer."""
-        if not hasattr(self._local, "buffer"):
-            self._local.buffer = buffer = np.empty(self._bytes, np.uint8)
-            self._local.marker = bytearray(len(self._marker))
-            self._local.planes = planes = self._planes(buffer)
-            self._local.lasting = all(np.shares_memory(plane, buffer) for plane in planes)
-        buffer, marker = self._local.buffer, self._local.marker
+        own = self._own()
+        buffer, marker = own.buffer, own.marker
         offset = self._header + number * (self._bytes + len(marker))
         try:
             got = self._read_at([marker, buffer] if marker else [buffer], offset)
@@ -199,7 +215,7 @@ class RawSource:
             raise DecodeError(f"{self._name}: frame {number} is cut short; the file changed while it was read")
         if marker != self._marker:
             raise DecodeError(f"{self._name}: frame {number} does not begin with FRAME; the file is damaged")
-        return self._local.planes if self._local.lasting else self._planes(buffer)
+        return self._planes(buffer) if own.planes is None else own.planes
 
     def _read_at(self, buffers: list[Any], offset: int) -> int:
         assert self._file is not None
@@ -242,6 +258,29 @@ class RawSource:
         for handle in (self._file, self._stream):
             if handle is not None and self.info.path != "-":
                 handle.close()
+
+
+class _Place:
+    """What loads a frame: its place in a file."""
+
+    def __init__(self, source: RawSource, number: int) -> None:
+        self._source, self._number = source, number
+
+    def __call__(self) -> tuple[Plane, ...]:
+        return self._source.read(self._number)
+
+    def part(self) -> Part | None:
+        return self._source.part(self._number)
+
+
+def _lie_plainly(planes: tuple[Plane, ...], buffer: Any) -> bool:
+    """Whether `planes`, in their order and without gaps, are all of `buffer`."""
+    ends = [buffer.ctypes.data]
+    for plane in planes:
+        if not plane.flags.c_contiguous or plane.ctypes.data != ends[-1]:
+            return False
+        ends.append(ends[-1] + plane.nbytes)
+    return bool(ends[-1] - ends[0] == buffer.nbytes)
 
 
 def _fill(stream: Any, view: memoryview) -> int:

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from vqmeter.frames import Frame
 from vqmeter.kernels.rows import rows
 from vqmeter.metric import About, Context, FrameMeter, Meter, Sample, Scale, Stream
 
@@ -59,12 +60,28 @@ class PsnrMeter(FrameMeter):
 
     def prepare(self, sample: Sample) -> Sequence[float]:
         ref, dist = sample.pair
-        errors = squared_errors(ref.planes, dist.planes)
+        errors = errors_reading(ref, dist) or squared_errors(ref.planes, dist.planes)
         return self._decibels(errors, [plane.size for plane in dist.planes])
 
     def _decibels(self, errors: Sequence[int], sizes: Sequence[int]) -> list[float]:
         pairs = [*zip(errors, sizes, strict=True), (sum(errors), sum(sizes))]
         return [decibels(error, size, self._peak2) for error, size in pairs]
+
+
+def errors_reading(ref: Frame, dist: Frame) -> list[int] | None:
+    """`squared_errors` of frames that lie unread in files, and are read on the way; None of others, or where reading fails."""
+    from vqmeter.kernels.sse import sse_reading
+
+    a, b = ref.unread(), dist.unread()
+    if a is None or b is None:
+        return None
+    sums = sse_reading(a[:3], b[:3], [plane.size for plane in b.planes])
+    if sums is None:
+        return None  # whoever loads the planes says what is wrong
+    ref.was_read(a)
+    dist.was_read(b)
+    found: list[int] = sums.tolist()
+    return found
 
 
 def squared_errors(ref: Sequence[Any], dist: Sequence[Any]) -> list[int]:
