@@ -118,11 +118,29 @@ def test_code_that_is_damaged_or_of_other_sources_is_made_anew(kept, compilation
     assert len(compilations) == 2 and file.read_bytes().partition(b"\n")[0] == whole.partition(b"\n")[0]
 
 
-def test_where_nothing_can_be_kept_it_works_all_the_same(tmp_path, monkeypatch, compilations):
+def test_where_nothing_can_be_kept_it_works_all_the_same_and_says_so(tmp_path, monkeypatch, compilations, caplog):
     (tmp_path / "file").touch()
     monkeypatch.setenv("VQMETER_KERNELS", str(tmp_path / "file" / "kernels"))
     monkeypatch.setattr(_scaled_sum, "_ready", {})
-    assert _scaled_sum(np.arange(4.0), 2.0) == 12 and compilations
+    with caplog.at_level("INFO", "vqmeter"):
+        assert _scaled_sum(np.arange(4.0), 2.0) == 12 and compilations
+    assert "cannot be kept" in caplog.text and "not a directory" in caplog.text
+
+
+def test_what_cannot_be_put_in_its_place_leaves_nothing_behind(kept, compilations):
+    _scaled_sum(np.arange(4.0), 2.0)
+    (file,) = kept.iterdir()
+    file.unlink()
+    file.mkdir()
+    _scaled_sum._ready.clear()
+    assert _scaled_sum(np.arange(4.0), 2.0) == 12 and list(kept.iterdir()) == [file]
+
+
+def test_an_empty_name_of_the_folder_is_none(tmp_path, monkeypatch):
+    monkeypatch.setenv("VQMETER_KERNELS", "")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(_scaled_sum, "_ready", {})
+    assert _scaled_sum(np.arange(4.0), 2.0) == 12 and not list(tmp_path.iterdir())
 
 
 def test_the_folder_for_caches_stands_in_for_one_that_cannot_be_written(tmp_path, monkeypatch, compilations):

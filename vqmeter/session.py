@@ -12,7 +12,7 @@ from vqmeter.limits import Limit
 from vqmeter.onepass import OnePass, Progress
 from vqmeter.report import Report
 from vqmeter.settings import Settings, parse_sync
-from vqmeter.sources import MAX_PIXELS, InputOptions
+from vqmeter.sources import MAX_PIXELS, RAW_SUFFIXES, InputOptions
 from vqmeter.sources.cropping import Crop
 from vqmeter.sources.geometry import parse_rate, parse_size
 from vqmeter.sources.pair import Selection
@@ -90,7 +90,7 @@ def measure(
     dist_input = InputOptions(
         parse_size(size), pix_fmt, parse_rate(rate), input_format,
         None if range == "auto" else range, None if matrix == "auto" else matrix, threads, max_pixels,
-        max_frames,
+        max_frames, 1 if ref is None else sum(not path.lower().endswith((*RAW_SUFFIXES, ".y4m")) for path in (ref, *paths)),
     )  # fmt: skip
     piped = "-" in (ref, *paths)
     ref_input = replace(

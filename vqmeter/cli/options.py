@@ -157,8 +157,8 @@ def input_options(options: Mapping[str, Any], threads: int = 0) -> InputOptions:
     """How to read an input, from what `raw_options` took."""
     from vqmeter.sources import InputOptions
 
-    said = {key: None if options[key] == "auto" else options[key] for key in ("range", "matrix")}
-    return InputOptions(options["size"], options["pix_fmt"], options["rate"], options["input_format"], **said,
+    reach, matrix = (None if options[key] == "auto" else options[key] for key in ("range", "matrix"))
+    return InputOptions(options["size"], options["pix_fmt"], options["rate"], options["input_format"], reach, matrix,
                         threads=threads, max_pixels=options["max_pixels"], max_frames=options["max_frames"])  # fmt: skip
 
 
@@ -176,7 +176,8 @@ compute_options = stack(
     click.option("--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), default="auto", show_default=True,
                  help="Of networks; auto is fp32 on CPU. Classic metrics do not heed it."),
     click.option("--batch", type=click.IntRange(min=1), metavar="N", help="Clips a batch; default by memory."),
-    click.option("--threads", type=click.IntRange(0, 1024), default=0, metavar="N", help="Threads; 0 is all cores."),
+    click.option("--threads", type=click.IntRange(0, 1024), default=0, metavar="N",
+                     help="Threads that compute, and of each decoder; 0, the default, is all cores."),
     click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Seed of every random choice."),
 )  # fmt: skip
 

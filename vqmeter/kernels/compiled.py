@@ -95,7 +95,7 @@ class Compiled:
 
     def _compile(self, kinds: tuple[Kind, ...], name: str) -> bytes:
         """What its result is, a character, and its object code."""
-        _say_that_it_compiles()
+        _say("compiling kernels for this processor, which takes some seconds")
         with _numba() as numba:
             signature = tuple(_numba_type(numba, kind) for kind in kinds)
             self.dispatcher.compile(signature)
@@ -216,8 +216,8 @@ def _numba() -> Iterator[Any]:
 
 
 @cache
-def _say_that_it_compiles() -> None:
-    logging.getLogger("vqmeter").info("compiling kernels for this processor; later runs start at once")
+def _say(message: str) -> None:
+    logging.getLogger("vqmeter").info(message)
 
 
 # --- what lies on disk
@@ -225,16 +225,17 @@ def _say_that_it_compiles() -> None:
 
 @cache
 def _made_with() -> tuple[bytes, str]:
-    """What object code hangs on: this machine, the library that loads it, and all sources; and short for all but these."""
+    """What object code hangs on: this machine, the library that loads it, and all sources; and short for these."""
     machine = (_EDITION, llvm.get_process_triple(), *_processor(), llvmlite.__version__)
     files = sorted((entry.name, entry.stat()) for entry in os.scandir(_HERE) if entry.name.endswith(".py"))
     sources = [(name, stat.st_mtime_ns, stat.st_size) for name, stat in files]
-    return f"{machine} {sources}\n".encode(), f"{zlib.crc32(repr(machine).encode()):08x}"
+    words = f"{machine} {sources}\n".encode()
+    return words, f"{zlib.crc32(words):08x}"
 
 
 def _places() -> Iterator[Path]:
-    if "VQMETER_KERNELS" in os.environ:
-        yield Path(os.environ["VQMETER_KERNELS"])
+    if folder := os.environ.get("VQMETER_KERNELS"):
+        yield Path(folder)
         return
     yield _HERE / "__pycache__"
     from platformdirs import user_cache_path
@@ -263,11 +264,20 @@ def _stored(name: str) -> bytes | None:
 
 def _store(name: str, code: bytes) -> None:
     """Keep it where that can be done, whole or not at all: other processes may be doing the same."""
+    failure = OSError()
     for folder in _places():
-        with suppress(OSError):
+        path = _path(folder, name)
+        part = path.with_name(f"{path.name}.{os.getpid()}")
+        try:
             folder.mkdir(parents=True, exist_ok=True)
-            path = _path(folder, name)
-            part = path.with_name(f"{path.name}.{os.getpid()}")
             part.write_bytes(_checked(code))
             part.replace(path)
             return
+        except OSError as error:
+            failure = error
+            with suppress(OSError):
+                part.unlink()
+    why = (failure.strerror or "").lower()
+    _say(
+        f"compiled kernels cannot be kept in {folder} ({why}), so each run compiles them; VQMETER_KERNELS names another folder"
+    )

@@ -32,7 +32,8 @@ class InputOptions:
 
     `format` is FFmpeg's name of a container (`rawvideo`, `yuv4mpegpipe`, `hls` ...); None finds out.
     `range` and `matrix` override what the stream says or leaves unsaid. A frame of more than `max_pixels` is refused, and
-    what comes after `max_frames` frames, counted from where decoding begins.
+    what comes after `max_frames` frames, counted from where decoding begins. `beside` is how many files are decoded at once:
+    where `threads` is 0, they share the machine.
     """
 
     size: tuple[int, int] | None = None
@@ -44,6 +45,7 @@ class InputOptions:
     threads: int = 0
     max_pixels: int = MAX_PIXELS
     max_frames: int | None = None
+    beside: int = 1
 
 
 class Source(Protocol):

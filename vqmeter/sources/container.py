@@ -100,7 +100,7 @@ class ContainerSource:
             self._notes.append(f"{len(moving)} video streams, stream {stream.index} is measured")
         check_pixels(self._name, stream.width, stream.height, self._options.max_pixels)
         stream.thread_type = "AUTO"
-        stream.codec_context.thread_count = self._options.threads or _threads(stream.codec_context.codec)
+        stream.codec_context.thread_count = self._options.threads or _threads(stream.codec_context.codec, self._options.beside)
         stream.codec_context.options = {"max_pixels": str(self._options.max_pixels)}
         return stream
 
@@ -262,15 +262,16 @@ class ContainerSource:
             self._pipe.close()
 
 
-def _threads(codec: Any) -> int:
-    """Of a decoder that has the machine; 0 leaves it to FFmpeg.
+def _threads(codec: Any, beside: int) -> int:
+    """Of one of so many decoders that share the machine; 0 leaves it to FFmpeg.
 
     Threads that decode whole frames wait for each other, and with one more than cores, which is FFmpeg's choice, cores idle: on
     two of them H.264 and HEVC decode a tenth to a third faster with eight.
     """
     cores = cpu_count()
+    share = min(_MOST_THREADS, 4 * cores // max(1, beside))
     by_frame = codec.capabilities & av.codec.Capabilities.frame_threads
-    return min(_MOST_THREADS, 4 * cores) if by_frame and cores > 1 else 0
+    return share if by_frame and share > cores + 1 > 2 else 0
 
 
 def _first_number(pattern: str) -> int:
