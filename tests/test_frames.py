@@ -1,11 +1,16 @@
-"""Pixel formats: sizes by hand, layouts against libswscale's own conversions."""
+"""Pixel formats: sizes by hand, layouts against libswscale's own conversions; and where frames lie in their files."""
+
+import os
 
 import av
 import numpy as np
 import pytest
 
+from vqmeter.errors import DecodeError
 from vqmeter.frames import Frame, PixelFormat, VideoInfo
 from vqmeter.kernels.rows import rows
+from vqmeter.sources import InputOptions, open_video
+from vqmeter.sources.pair import at_depth
 
 
 @pytest.mark.parametrize(
@@ -81,3 +86,40 @@ def test_rows_gives_padded_rows_without_a_copy_and_copies_interleaved_samples():
     np.testing.assert_array_equal(got[:, :7], view)
     strided = memory[:, 1::2]
     np.testing.assert_array_equal(rows(strided)[:, :5], strided)
+
+
+@pytest.mark.parametrize(("fmt", "plain"), [("yuv420p", True), ("yuv422p10le", True), ("gray", True), ("gray16le", True),
+                                            ("yuvj444p", True), ("gbrp", False), ("nv12", False), ("rgb24", False),
+                                            ("yuv420p10be", False), ("yuva420p", False), ("p010le", False)])  # fmt: skip
+def test_frames_that_lie_plainly_in_a_file_say_where(tmp_path, fmt, plain):
+    path = tmp_path / "a.yuv"
+    info = PixelFormat.parse(fmt)
+    path.write_bytes(np.random.default_rng(1).integers(0, 256, 3 * info.frame_bytes(18, 10), np.uint8).tobytes())
+    source = open_video(str(path), InputOptions(size=(18, 10), pix_fmt=fmt))
+    frame = list(source.frames())[2]
+    part = frame.unread()
+    assert (part is not None) == plain
+    if part is not None:
+        assert part.at == 2 * info.frame_bytes(18, 10) and part.samples.nbytes == info.frame_bytes(18, 10)
+        os.preadv(part.file, [part.samples.view(np.uint8)], part.at)
+        frame.was_read(part)
+        read = [plane.copy() for plane in frame.planes]
+        frame.release()
+        assert all(np.array_equal(a, b) for a, b in zip(read, frame.planes, strict=True))
+    assert frame.planes and frame.unread() is None  # somebody has read it
+    deeper = at_depth(next(iter(source.frames())), 16)
+    assert info.bit_depth == 16 or deeper.unread() is None  # what is promoted lies nowhere
+    source.close()
+
+
+def test_where_a_frame_of_y4m_lies_is_told_behind_its_marker_and_not_where_that_is_damaged(tmp_path):
+    path = tmp_path / "a.y4m"
+    path.write_bytes(b"YUV4MPEG2 W4 H2 F25:1 Cmono\n" + b"FRAME\n12345678" + b"FRAMe\n12345678")
+    source = open_video(str(path))
+    good, bad = source.frames()
+    part = good.unread()
+    assert part is not None and os.pread(part.file, 8, part.at) == b"12345678"
+    assert bad.unread() is None
+    with pytest.raises(DecodeError, match="does not begin with FRAME"):
+        _ = bad.planes
+    source.close()

@@ -100,7 +100,7 @@ class Compiled:
             signature = tuple(_numba_type(numba, kind) for kind in kinds)
             self.dispatcher.compile(signature)
             made = self.dispatcher.overloads[signature]
-        module = llvm.parse_assembly(made.library.get_llvm_str())
+        module = llvm.parse_assembly(self.dispatcher.inspect_llvm(signature))
         for function in module.functions:
             if function.name == made.fndesc.llvm_func_name:
                 function.name = name
@@ -123,7 +123,7 @@ class Compiled:
         names, code = self.function.__globals__, self.function.__code__
         called = {name: names[name].dispatcher for name in code.co_names if isinstance(names.get(name), (Compiled, Library))}
         function = FunctionType(code, {**names, **called}, code.co_name)
-        return numba.njit(nogil=True, _nrt=False, **self._options)(function)
+        return numba.njit(_nrt=False, **self._options)(function)
 
 
 def _kind(argument: Any) -> Kind:
