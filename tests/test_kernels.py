@@ -6,6 +6,7 @@ from scipy.ndimage import correlate1d
 from skimage import data
 from skimage.metrics import structural_similarity
 
+from vqmeter.frames import Part
 from vqmeter.kernels.sse import BLOCK, sse, sse_reading
 from vqmeter.kernels.ssim import BAND, LANES, MARGIN, STRIDE, ssim, ssim_cs, ssim_map
 
@@ -126,11 +127,12 @@ def test_sse_of_files_is_that_of_their_samples(depth, tmp_path):
             file.write(bytes(gap) + samples.tobytes())
             file.flush()
         room = [np.zeros_like(samples) for samples in whole]
-        found = sse_reading((a.fileno(), 3, room[0]), (b.fileno(), 1000, room[1]), sizes)
+        ref, dist = Part(a.fileno(), 3, room[0], ()), Part(b.fileno(), 1000, room[1], ())
+        found = sse_reading(ref, dist, sizes)
         assert found.tolist() == sse(*lots, sizes).tolist()
         assert all(np.array_equal(*pair) for pair in zip(room, whole, strict=True))
-        assert sse_reading((a.fileno(), 4, room[0]), (b.fileno(), 1000, room[1]), sizes) is None  # one byte short
-        assert sse_reading((a.fileno(), 3, room[0]), (1 << 20, 1000, room[1]), sizes) is None  # no such file
+        assert sse_reading(ref._replace(at=4), dist, sizes) is None  # one byte short
+        assert sse_reading(ref, dist._replace(file=1 << 20), sizes) is None  # no such file
 
 
 # --- ssim

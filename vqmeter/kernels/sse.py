@@ -10,14 +10,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from vqmeter.frames import Part
 from vqmeter.kernels.compiled import Library, compiled
 
 _pread = Library("pread", "int64(int32, uintp, uintp, int64)")
 _AT_ONCE = 1 << 20  # bytes: a call to the system takes a microsecond, and what was read is still in the caches
 BLOCK = 4096  # samples: BLOCK * 65535 < 2^31 bounds both the 8-bit squares and the 16-bit halves
-
-
-Part = tuple[int, int, np.ndarray]  # a file's number, a place in it, and the samples to read from there on, flat
 
 
 def sse(refs: Sequence[np.ndarray], dists: Sequence[np.ndarray], widths: Sequence[int]) -> np.ndarray:
@@ -45,7 +43,7 @@ def sse_reading(ref: Part, dist: Part, sizes: Sequence[int]) -> np.ndarray | Non
     and sum by turns wait for the interpreter more often than they work.
     """
     totals = np.zeros(len(sizes), np.int64)
-    words = (*ref[:2], ref[2].ctypes.data, ref[2], *dist[:2], dist[2].ctypes.data, dist[2])
+    words = [word for part in (ref, dist) for word in (part.file, part.at, part.samples.ctypes.data, part.samples)]
     return totals if _read_planes(*words, np.array(sizes, np.int64), totals) else None
 
 

@@ -75,7 +75,7 @@ def errors_reading(ref: Frame, dist: Frame) -> list[int] | None:
     a, b = ref.unread(), dist.unread()
     if a is None or b is None:
         return None
-    sums = sse_reading(a[:3], b[:3], [plane.size for plane in b.planes])
+    sums = sse_reading(a, b, [plane.size for plane in b.planes])
     if sums is None:
         return None  # whoever loads the planes says what is wrong
     ref.was_read(a)
